@@ -1,0 +1,359 @@
+//! The commissions worker's commands and events.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::command::{self, CommandData, Commands};
+use crate::event::{AccountState, EventData, PostedEntry};
+use crate::value::{object, present};
+use crate::{
+    Amount, Currency, CustomerId, Level, Malformed, MerchantId, Money, Note, OrderId, ReasonCode, Reference,
+    SignedAmount, Timestamp,
+};
+
+/// A command of the commissions worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommissionCommand {
+    /// Credit a commission, now or after a hold period.
+    Credit(CommissionCredit),
+    /// Take a commission back, wholly or in part.
+    Reverse(CommissionReverse),
+    /// Credit a commission whose hold period is over. Caused by time: no message can ask for it.
+    Mature(CommissionMature),
+}
+
+/// `commission.credit.v1`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "CommissionCreditData", into = "CommissionCreditData")]
+pub struct CommissionCredit {
+    /// Whose customer earns.
+    pub merchant: MerchantId,
+    /// Who earns. Created as an affiliate when first seen.
+    pub customer: CustomerId,
+    /// How much.
+    pub money: Money,
+    /// The order it was earned with.
+    pub order: Option<OrderId>,
+    /// How far down the affiliate tree.
+    pub level: Option<Level>,
+    /// A sentence for the customer's list of operations.
+    pub note: Option<Note>,
+    /// Not credited before this; the merchant's hold period counts if it ends later.
+    pub available_at: Option<Timestamp>,
+}
+
+/// Data of `commission.credit.v1`: an affiliate earned a commission.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "commission.credit.v1")]
+pub struct CommissionCreditData {
+    merchant: MerchantId,
+    customer: CustomerId,
+    amount: Amount,
+    currency: Currency,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OrderId")]
+    order: Option<OrderId>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Level")]
+    level: Option<Level>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Note")]
+    note: Option<Note>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Timestamp")]
+    available_at: Option<Timestamp>,
+}
+
+impl TryFrom<CommissionCreditData> for CommissionCredit {
+    type Error = String;
+    fn try_from(data: CommissionCreditData) -> Result<Self, String> {
+        let CommissionCreditData { merchant, customer, amount, currency, order, level, note, available_at } =
+            data;
+        let money = Money::new(amount, currency)?;
+        Ok(Self { merchant, customer, money, order, level, note, available_at })
+    }
+}
+
+impl From<CommissionCredit> for CommissionCreditData {
+    fn from(credit: CommissionCredit) -> Self {
+        let CommissionCredit { merchant, customer, money, order, level, note, available_at } = credit;
+        let (amount, currency) = (money.into(), money.currency());
+        Self { merchant, customer, amount, currency, order, level, note, available_at }
+    }
+}
+
+impl CommandData for CommissionCredit {
+    const NAME: &'static str = "commission.credit";
+    const TYPE: &'static str = "commission.credit.v1";
+}
+
+/// `commission.reverse.v1`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "CommissionReverseData", into = "CommissionReverseData")]
+pub struct CommissionReverse {
+    /// Whose commission.
+    pub merchant: MerchantId,
+    /// The `commission.credit` to take back.
+    pub commission: Reference,
+    /// How much of it; all that is left where `None`.
+    pub money: Option<Money>,
+    /// Why, for the customer's list of operations.
+    pub reason: Option<Note>,
+}
+
+/// Data of `commission.reverse.v1`: a commission is taken back, wholly or in part.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(
+    title = "commission.reverse.v1",
+    extend("dependentRequired" = { "amount": ["currency"], "currency": ["amount"] })
+)]
+pub struct CommissionReverseData {
+    merchant: MerchantId,
+    #[serde(deserialize_with = "object")]
+    commission: Reference,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Amount")]
+    amount: Option<Amount>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Currency")]
+    currency: Option<Currency>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Note")]
+    reason: Option<Note>,
+}
+
+impl TryFrom<CommissionReverseData> for CommissionReverse {
+    type Error = String;
+    fn try_from(data: CommissionReverseData) -> Result<Self, String> {
+        let CommissionReverseData { merchant, commission, amount, currency, reason } = data;
+        let money = match (amount, currency) {
+            (Some(amount), Some(currency)) => Some(Money::new(amount, currency)?),
+            (None, None) => None,
+            (Some(_), None) => return Err("currency: is missing; expected together with `amount`".into()),
+            (None, Some(_)) => return Err("amount: is missing; expected together with `currency`".into()),
+        };
+        Ok(Self { merchant, commission, money, reason })
+    }
+}
+
+impl From<CommissionReverse> for CommissionReverseData {
+    fn from(reverse: CommissionReverse) -> Self {
+        let CommissionReverse { merchant, commission, money, reason } = reverse;
+        Self {
+            merchant,
+            commission,
+            amount: money.map(Into::into),
+            currency: money.map(Money::currency),
+            reason,
+        }
+    }
+}
+
+impl CommandData for CommissionReverse {
+    const NAME: &'static str = "commission.reverse";
+    const TYPE: &'static str = "commission.reverse.v1";
+}
+
+/// The hold period of this commission is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommissionMature {
+    /// Whose commission.
+    pub merchant: MerchantId,
+    /// The `commission.credit` that was held.
+    pub commission: Reference,
+}
+
+impl CommissionMature {
+    /// As [`CommandData::NAME`]; recorded with the outcome.
+    pub const NAME: &'static str = "commission.mature";
+    /// As [`CommandData::TYPE`]; recorded with the outcome.
+    pub const TYPE: &'static str = "commission.mature.v1";
+}
+
+impl Commands for CommissionCommand {
+    const TYPES: &'static [&'static str] = &[CommissionCredit::TYPE, CommissionReverse::TYPE];
+
+    fn read(message_type: &str, data: &RawValue) -> Option<Result<Self, Malformed>> {
+        match message_type {
+            CommissionCredit::TYPE => Some(CommissionCredit::read(data).map(Self::Credit)),
+            CommissionReverse::TYPE => Some(CommissionReverse::read(data).map(Self::Reverse)),
+            _ => None,
+        }
+    }
+
+    fn merchant(&self) -> &MerchantId {
+        match self {
+            Self::Credit(credit) => &credit.merchant,
+            Self::Reverse(reverse) => &reverse.merchant,
+            Self::Mature(mature) => &mature.merchant,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Credit(_) => CommissionCredit::NAME,
+            Self::Reverse(_) => CommissionReverse::NAME,
+            Self::Mature(_) => CommissionMature::NAME,
+        }
+    }
+
+    fn message_type(&self) -> &'static str {
+        match self {
+            Self::Credit(_) => CommissionCredit::TYPE,
+            Self::Reverse(_) => CommissionReverse::TYPE,
+            Self::Mature(_) => CommissionMature::TYPE,
+        }
+    }
+
+    fn canonical(&self) -> Vec<u8> {
+        match self {
+            Self::Credit(credit) => command::canonical(credit),
+            Self::Reverse(reverse) => command::canonical(reverse),
+            Self::Mature(mature) => command::canonical(mature),
+        }
+    }
+}
+
+macro_rules! event_data {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        $(impl EventData for $name {
+            const NAME: &'static str = $text;
+            const TYPE: &'static str = concat!($text, ".v1");
+        })*
+    };
+}
+
+event_data! {
+    CommissionCredited = "commission.credited",
+    CommissionHeld = "commission.held",
+    CommissionMatured = "commission.matured",
+    CommissionReversed = "commission.reversed",
+    CommissionRefused = "commission.refused",
+}
+
+/// Data of `commission.credited.v1`: the commission is in the balance.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(title = "commission.credited.v1", deny_unknown_fields)]
+pub struct CommissionCredited {
+    /// Whose customer.
+    pub merchant: MerchantId,
+    /// Who earned.
+    pub customer: CustomerId,
+    /// The command that created the commission.
+    pub commission: Reference,
+    /// The commission.
+    pub amount: SignedAmount,
+    /// Its currency.
+    pub currency: Currency,
+    /// The order it was earned with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OrderId")]
+    pub order: Option<OrderId>,
+    /// How far down the affiliate tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Level")]
+    pub level: Option<Level>,
+    /// The posting.
+    pub entry: PostedEntry,
+    /// The account after it.
+    pub account: AccountState,
+}
+
+/// Data of `commission.held.v1`: the commission is pending until its hold period ends.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(title = "commission.held.v1", deny_unknown_fields)]
+pub struct CommissionHeld {
+    /// Whose customer.
+    pub merchant: MerchantId,
+    /// Who earned.
+    pub customer: CustomerId,
+    /// The command that created the commission.
+    pub commission: Reference,
+    /// The commission.
+    pub amount: SignedAmount,
+    /// Its currency.
+    pub currency: Currency,
+    /// The order it was earned with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OrderId")]
+    pub order: Option<OrderId>,
+    /// How far down the affiliate tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Level")]
+    pub level: Option<Level>,
+    /// When the hold period ends.
+    pub available_at: Timestamp,
+    /// The account after it: `pending` has grown.
+    pub account: AccountState,
+}
+
+/// Data of `commission.matured.v1`: the hold period is over, what is left of the commission is in the balance.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(title = "commission.matured.v1", deny_unknown_fields)]
+pub struct CommissionMatured {
+    /// Whose customer.
+    pub merchant: MerchantId,
+    /// Who earned.
+    pub customer: CustomerId,
+    /// The command that created the commission.
+    pub commission: Reference,
+    /// What was left of it and is now in the balance.
+    pub amount: SignedAmount,
+    /// Its currency.
+    pub currency: Currency,
+    /// The posting.
+    pub entry: PostedEntry,
+    /// The account after it.
+    pub account: AccountState,
+}
+
+/// Data of `commission.reversed.v1`: a commission, or a part of it, was taken back.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(title = "commission.reversed.v1", deny_unknown_fields)]
+pub struct CommissionReversed {
+    /// Whose customer.
+    pub merchant: MerchantId,
+    /// Who had earned.
+    pub customer: CustomerId,
+    /// The command that created the commission.
+    pub commission: Reference,
+    /// How much was taken back now.
+    pub amount: SignedAmount,
+    /// What is left of the commission.
+    pub remaining: SignedAmount,
+    /// Its currency.
+    pub currency: Currency,
+    /// The posting; absent where the commission was still pending and only shrank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PostedEntry")]
+    pub entry: Option<PostedEntry>,
+    /// The account after it.
+    pub account: AccountState,
+}
+
+/// Data of `commission.refused.v1`: a command was understood and not carried out.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(title = "commission.refused.v1", deny_unknown_fields)]
+pub struct CommissionRefused {
+    /// Whose command.
+    pub merchant: MerchantId,
+    /// The name of the refused command, such as `commission.reverse`.
+    pub command: &'static str,
+    /// Why, for programs.
+    pub reason: ReasonCode,
+    /// Why, for people.
+    pub message: String,
+    /// The customer, where one is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "CustomerId")]
+    pub customer: Option<CustomerId>,
+    /// The command that created the commission.
+    pub commission: Reference,
+    /// The unchanged account, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "AccountState")]
+    pub account: Option<AccountState>,
+}

@@ -1,0 +1,249 @@
+//! Amounts of money. Never a float; never more decimals than the currency has.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use iso_currency::IntoEnumIterator;
+use rust_decimal::Decimal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize};
+
+/// A currency of ISO 4217 that has an exponent (how many decimals its amounts have). Precious metals
+/// and test codes have none and are refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Currency(iso_currency::Currency);
+
+impl Currency {
+    const EXPECTED: &'static str = "an ISO 4217 currency code such as EUR";
+
+    /// The three letters.
+    pub fn code(self) -> &'static str {
+        self.0.code()
+    }
+
+    /// Decimals of an amount: JPY 0, EUR 2, KWD 3.
+    pub fn exponent(self) -> u32 {
+        self.0.exponent().map_or(0, u32::from)
+    }
+
+    /// Every currency that is accepted, by code.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let mut all: Vec<_> = iso_currency::Currency::iter().filter(|c| c.exponent().is_some()).collect();
+        all.sort_by_key(|c| c.code());
+        all.into_iter().map(Self)
+    }
+}
+
+impl std::str::FromStr for Currency {
+    type Err = String;
+    fn from_str(code: &str) -> Result<Self, String> {
+        iso_currency::Currency::from_code(code)
+            .filter(|c| c.exponent().is_some())
+            .map(Self)
+            .ok_or_else(|| format!("is no such currency; expected {}", Self::EXPECTED))
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl PartialOrd for Currency {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Currency {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.code().cmp(other.code())
+    }
+}
+
+impl Serialize for Currency {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::value::text(deserializer, Self::EXPECTED)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Currency {
+    fn schema_name() -> Cow<'static, str> {
+        "Currency".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let codes: Vec<&str> = Self::all().map(Self::code).collect();
+        json_schema!({ "type": "string", "enum": codes, "description": Self::EXPECTED })
+    }
+}
+
+/// What a command writes: a positive decimal as a string, below 10^12, with at most four decimals. Becomes
+/// [`Money`] together with its currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Amount(Decimal);
+
+impl Amount {
+    const EXPECTED: &'static str = "a decimal string above zero such as \"12.50\", below 10^12, digits and one point only";
+    const PATTERN: &'static str = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,4})?$";
+    /// A digit other than zero somewhere: JSON Schema's way to say "above zero" of a string.
+    const ABOVE_ZERO: &'static str = "[1-9]";
+}
+
+impl std::str::FromStr for Amount {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = |problem: &str| Err(format!("{problem}; expected {}", Self::EXPECTED));
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let (whole, decimals) = match text.split_once('.') {
+            Some((whole, decimals)) if digits(decimals) => (whole, decimals),
+            None => (text, ""),
+            Some(_) => return refused("is not such a decimal"),
+        };
+        if !digits(whole) {
+            return refused("is not such a decimal");
+        }
+        if whole.len() > 1 && whole.starts_with('0') {
+            return refused("has a leading zero");
+        }
+        if whole.len() > 12 {
+            return refused("is too large");
+        }
+        if decimals.len() > 4 {
+            return refused("has more than four decimals");
+        }
+        match text.parse::<Decimal>() {
+            Ok(amount) if amount.is_zero() => refused("is zero"),
+            Ok(amount) => Ok(Self(amount)),
+            Err(_) => refused("is not such a decimal"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::value::text(deserializer, Self::EXPECTED)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "pattern": Self::PATTERN, "allOf": [{ "pattern": Self::ABOVE_ZERO }],
+            "description": "Above zero; at most as many decimals as the currency has.",
+        })
+    }
+}
+
+/// A positive amount in a currency, at the currency's exponent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Money {
+    amount: Decimal,
+    currency: Currency,
+}
+
+impl Money {
+    /// An amount together with its currency.
+    ///
+    /// # Errors
+    /// The amount has more decimals than the currency (trailing zeros included: `1.50` yen is refused).
+    pub fn new(amount: Amount, currency: Currency) -> Result<Self, String> {
+        Self::positive(amount.0, currency).ok_or_else(|| {
+            format!(
+                "amount: has {} decimals; {currency} amounts have at most {}",
+                amount.0.scale(),
+                currency.exponent()
+            )
+        })
+    }
+
+    /// A decimal that is known to be positive and exact, such as the rest of a commission; `None` if it is not.
+    pub fn positive(amount: Decimal, currency: Currency) -> Option<Self> {
+        if amount <= Decimal::ZERO || amount.scale() > currency.exponent() {
+            return None;
+        }
+        let mut amount = amount;
+        amount.rescale(currency.exponent());
+        Some(Self { amount, currency })
+    }
+
+    /// The amount, with exactly the currency's decimals.
+    pub fn amount(self) -> Decimal {
+        self.amount
+    }
+
+    /// The currency.
+    pub fn currency(self) -> Currency {
+        self.currency
+    }
+}
+
+impl From<Money> for Amount {
+    fn from(money: Money) -> Self {
+        Self(money.amount)
+    }
+}
+
+/// What an event shows: a decimal string of any sign with exactly the currency's decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedAmount(Decimal);
+
+impl SignedAmount {
+    /// A figure of this currency.
+    pub fn new(mut figure: Decimal, currency: Currency) -> Self {
+        figure.rescale(currency.exponent());
+        Self(figure)
+    }
+}
+
+impl From<Money> for SignedAmount {
+    fn from(money: Money) -> Self {
+        Self(money.amount)
+    }
+}
+
+impl fmt::Display for SignedAmount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for SignedAmount {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl JsonSchema for SignedAmount {
+    fn schema_name() -> Cow<'static, str> {
+        "SignedAmount".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "pattern": r"^-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?$",
+            "description": "Exactly as many decimals as the currency has.",
+        })
+    }
+}
