@@ -2,58 +2,55 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
 
-/// Reads a JSON string; anything else is described by its type only, never by its value.
-struct Texts {
-    expected: &'static str,
-}
-
-macro_rules! described_by_type {
-    ($expected:expr) => {
-        fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
-            Err(E::custom(format_args!("is a boolean; expected {}", $expected(&self))))
-        }
+/// Visitor methods that describe a value by its JSON type only. `serde`'s own messages repeat the value.
+macro_rules! refuse {
+    ($($kind:ident),+) => { $(refuse!(@$kind);)+ };
+    (@null) => {
         fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Err(E::custom(format_args!(
-                "is null; expected {} (leave an optional field out instead)",
-                $expected(&self)
-            )))
+            Err(E::custom(format_args!("{} (leave an optional field out instead)", is("null", &self))))
         }
+    };
+    (@boolean) => {
+        fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
+            Err(E::custom(is("a boolean", &self)))
+        }
+    };
+    (@number) => {
+        fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
+            Err(E::custom(is("a number", &self)))
+        }
+        fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
+            Err(E::custom(is("a number", &self)))
+        }
+        fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
+            Err(E::custom(is("a number", &self)))
+        }
+    };
+    (@string) => {
+        fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
+            Err(E::custom(is("a string", &self)))
+        }
+    };
+    (@array) => {
         fn visit_seq<A: de::SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-            Err(de::Error::custom(format_args!("is an array; expected {}", $expected(&self))))
+            Err(de::Error::custom(is("an array", &self)))
+        }
+    };
+    (@object) => {
+        fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+            Err(de::Error::custom(is("an object", &self)))
         }
     };
 }
 
-impl<'de> Visitor<'de> for Texts {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
-        Err(E::custom(format_args!("is a number; expected {}", self.expected)))
-    }
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
-        Err(E::custom(format_args!("is a number; expected {}", self.expected)))
-    }
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
-        Err(E::custom(format_args!("is a number; expected {}", self.expected)))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-        Err(de::Error::custom(format_args!("is an object; expected {}", self.expected)))
-    }
-    described_by_type!(|v: &Self| v.expected);
+fn is(kind: &str, expected: &dyn de::Expected) -> String {
+    format!("is {kind}; expected {expected}")
 }
 
 /// A JSON string, or an error that says what was expected.
@@ -61,39 +58,48 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(
     deserializer: D,
     expected: &'static str,
 ) -> Result<Cow<'de, str>, D::Error> {
-    deserializer.deserialize_str(Texts { expected })
+    struct Texts(&'static str);
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Cow<'de, str>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+        fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+            Ok(Cow::Borrowed(text))
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Cow::Owned(text.to_owned()))
+        }
+        refuse!(null, boolean, number, array, object);
+    }
+    // `deserialize_str` would have serde_json, not this visitor, describe what is no string: by its value.
+    deserializer.deserialize_any(Texts(expected))
 }
 
-/// Reads a JSON object as `T`; anything else is described by its type only.
-struct Objects<T>(std::marker::PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+/// For fields that hold objects: `#[serde(deserialize_with = "object")]`. A derived struct alone would also
+/// read an array, field by field.
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Objects<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+        refuse!(null, boolean, number, string, array);
     }
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map))
-    }
-    fn visit_str<E: de::Error>(self, _: &str) -> Result<T, E> {
-        Err(E::custom("is a string; expected an object"))
-    }
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<T, E> {
-        Err(E::custom("is a number; expected an object"))
-    }
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<T, E> {
-        Err(E::custom("is a number; expected an object"))
-    }
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
-        Err(E::custom("is a number; expected an object"))
-    }
-    described_by_type!(|_: &Self| "an object");
+    deserializer.deserialize_any(Objects(PhantomData))
 }
 
-/// For fields that hold objects: `#[serde(deserialize_with = "object")]`.
-pub(crate) fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
-    deserializer.deserialize_map(Objects(std::marker::PhantomData))
+/// A JSON object and nothing else, at the top of a document.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
 }
 
 /// For optional fields, together with `default`: absent is `None`, `null` is an error.
@@ -229,7 +235,8 @@ text_value!(
 );
 
 text_value!(
-    /// Who publishes: a URI reference (RFC 3986), such as `/affiliates/eu`.
+    /// Who publishes: a URI reference (RFC 3986), such as `/affiliates/eu`. Only its characters are checked: it
+    /// is compared, never resolved.
     Source,
     "a URI reference of 1 to 128 characters, such as /affiliates/eu",
     128,
@@ -252,6 +259,16 @@ impl Level {
     /// The number.
     pub fn get(self) -> u8 {
         self.0
+    }
+}
+
+impl TryFrom<i16> for Level {
+    type Error = String;
+    fn try_from(number: i16) -> Result<Self, String> {
+        match u8::try_from(number) {
+            Ok(level @ 1..=Self::MAX) => Ok(Self(level)),
+            _ => Err(format!("is out of range; expected {}", Self::EXPECTED)),
+        }
     }
 }
 
@@ -279,13 +296,7 @@ impl<'de> Deserialize<'de> for Level {
                     .map(Level)
                     .ok_or_else(|| E::custom(format_args!("is no such number; expected {}", Level::EXPECTED)))
             }
-            fn visit_str<E: de::Error>(self, _: &str) -> Result<Level, E> {
-                Err(E::custom(format_args!("is a string; expected {}", Level::EXPECTED)))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Level, A::Error> {
-                Err(de::Error::custom(format_args!("is an object; expected {}", Level::EXPECTED)))
-            }
-            described_by_type!(|_: &Self| Level::EXPECTED);
+            refuse!(null, boolean, string, array, object);
         }
         deserializer.deserialize_any(Levels)
     }

@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The books: rules as pure functions, and the Postgres store that carries them out.
+//!
+//! A batch of commands is one transaction. [`store`] reads what the commands touch into [`Books`], [`decide`]
+//! lets a worker's [`Rules`] decide every command against them in memory, and `store` writes the result. The
+//! pure part knows neither database nor broker; time comes in with the books.
+
+pub mod account;
+pub mod books;
+pub mod commission;
+pub mod decide;
+pub mod entry;
+pub mod failure;
+pub mod merchant;
+pub mod read;
+pub mod rules;
+pub mod schema;
+pub mod store;
+
+pub use account::{Account, AccountKey};
+pub use books::{Books, Named, Shift};
+pub use commission::{About, Commission, CommissionState};
+pub use decide::{Item, Plan, Verdict};
+pub use entry::{Entry, EntryKind, Posting};
+pub use failure::Failure;
+pub use merchant::Merchant;
+pub use rules::{Awaited, Decision, Needs, Rules};
+pub use store::{BatchId, Settled, Store};

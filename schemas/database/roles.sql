@@ -1,0 +1,33 @@
+-- Roles and schema, made before the migrations run; safe to run again. Roles belong to the whole server, so
+-- several databases can meet here at once: one that another made in between is as good as one made here.
+--
+--   saldo_owner        owns everything, cannot log in; `saldo migrate` becomes it
+--   saldo_commissions  the commissions worker
+--   saldo_operator     the command line: reads everything, registers merchants
+--
+-- Roles that log in have no password until the deployment sets one.
+DO $$
+DECLARE
+    wanted record;
+BEGIN
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('saldo_owner', 'NOLOGIN'), ('saldo_commissions', 'LOGIN'), ('saldo_operator', 'LOGIN')
+        ) AS roles (name, login)
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.name) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I %s', wanted.name, wanted.login);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;
+            END;
+        END IF;
+    END LOOP;
+    IF NOT pg_has_role(current_user, 'saldo_owner', 'MEMBER') THEN
+        EXECUTE format('GRANT saldo_owner TO %I', current_user);
+    END IF;
+    IF to_regnamespace('saldo') IS NULL THEN
+        CREATE SCHEMA saldo AUTHORIZATION saldo_owner;
+    END IF;
+END
+$$;

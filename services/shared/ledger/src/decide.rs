@@ -1,0 +1,237 @@
+//! Decides a whole batch in memory: who is new, who is a repeat, who waits for whom.
+//!
+//! Pure. Commands are decided in the order of the batch; one that has to wait is decided right after what it
+//! waits for, if that comes later in the same batch. The key of every command is checked against the inbox
+//! and against the batch itself, so that a key is decided once, whatever its copies say.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use contract::{
+    Commands, ContentHash, Event, KeyHash, Malformed, MalformedReason, Received, Refusal, Timestamp,
+};
+
+use crate::{Awaited, Books, Decision, Rules};
+
+/// A command of a batch.
+#[derive(Debug, Clone)]
+pub struct Item<C> {
+    /// The command.
+    pub received: Received<C>,
+    /// The message as it was received, kept if the command has to wait.
+    pub body: Arc<[u8]>,
+    /// Where it comes from.
+    pub origin: ItemOrigin,
+}
+
+/// Where a command comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ItemOrigin {
+    /// A message.
+    Delivered,
+    /// It was parked; after the deadline it is refused if it would still have to wait.
+    Parked {
+        /// Since when.
+        since: Timestamp,
+        /// When its patience ends.
+        deadline: Timestamp,
+    },
+    /// Caused by time.
+    Due,
+}
+
+/// What the inbox has under a key.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The content it was used with.
+    pub content: ContentHash,
+    /// Whether merchant, source and id are the same texts, not only their hash.
+    pub same_key: bool,
+    /// The events, one a line; `None` while the command is parked.
+    pub outcome: Option<String>,
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Decided now, or by a copy earlier in the batch.
+    Decided,
+    /// Decided before: its events are published again.
+    Repeated,
+    /// Has to wait; nothing to publish.
+    Parked,
+    /// Never to be applied.
+    Dead(Malformed),
+}
+
+/// A row for the inbox.
+#[derive(Debug, Clone)]
+pub struct Record<C> {
+    /// The command.
+    pub item: Arc<Item<C>>,
+    /// Whether the inbox has a row for it already, from when it was parked.
+    pub was_parked: bool,
+    /// The account as the command left it: number and version.
+    pub account: Option<(i64, i64)>,
+    /// The number of the entry it posted.
+    pub entry: Option<i64>,
+    /// What it caused, one event a line; `None`: parked.
+    pub outcome: Option<String>,
+    /// What it waits for, if it is parked.
+    pub awaits: Option<Awaited>,
+}
+
+/// Everything that follows from a batch, ready to be written.
+#[derive(Debug)]
+pub struct Plan<C> {
+    /// One for each item, in their order.
+    pub verdicts: Vec<Verdict>,
+    /// Inbox rows in the order of decision.
+    pub records: Vec<Record<C>>,
+    /// What to publish once it is committed.
+    pub events: Vec<Event>,
+    /// The books after the batch.
+    pub books: Books,
+}
+
+struct Desk<'r, R: Rules> {
+    rules: &'r R,
+    books: Books,
+    records: Vec<Record<R::Command>>,
+    events: Vec<Event>,
+    waiting: HashMap<Awaited, Vec<Arc<Item<R::Command>>>>,
+}
+
+/// Decides the items against the books. `stored` is what the inbox has for the items' keys, `waiters` what was
+/// parked for them.
+pub fn decide<R: Rules>(
+    rules: &R,
+    books: Books,
+    items: &[Arc<Item<R::Command>>],
+    stored: &HashMap<KeyHash, Stored>,
+    waiters: Vec<(Awaited, Arc<Item<R::Command>>)>,
+) -> Plan<R::Command> {
+    let mut desk = Desk { rules, books, records: Vec::new(), events: Vec::new(), waiting: HashMap::new() };
+    for (awaited, item) in waiters {
+        desk.waiting.entry(awaited).or_default().push(item);
+    }
+    let mut seen: HashMap<KeyHash, ContentHash> = HashMap::with_capacity(items.len());
+    let mut verdicts = Vec::with_capacity(items.len());
+    for item in items {
+        let key = item.received.key.hash();
+        let content = item.received.content;
+        let delivered = matches!(item.origin, ItemOrigin::Delivered);
+        let verdict = match (stored.get(&key), seen.get(&key)) {
+            (Some(stored), _) if !stored.same_key || stored.content != content => Verdict::Dead(conflict()),
+            (_, Some(first)) if *first != content => Verdict::Dead(conflict()),
+            (Some(Stored { outcome: Some(outcome), .. }), _) => {
+                desk.republish(&item.received, outcome);
+                Verdict::Repeated
+            }
+            (Some(Stored { outcome: None, .. }), _) if delivered => Verdict::Parked,
+            (_, Some(_)) => Verdict::Decided,
+            (_, None) => {
+                seen.insert(key, content);
+                desk.decide(item.clone());
+                Verdict::Decided
+            }
+        };
+        verdicts.push(verdict);
+    }
+    let parked = desk.park_the_rest();
+    for (verdict, item) in verdicts.iter_mut().zip(items) {
+        if *verdict == Verdict::Decided && parked.contains(&item.received.key.hash()) {
+            *verdict = Verdict::Parked;
+        }
+    }
+    let Desk { books, records, events, .. } = desk;
+    Plan { verdicts, records, events, books }
+}
+
+fn conflict() -> Malformed {
+    Malformed::new(
+        MalformedReason::IdempotencyConflict,
+        "merchant, source and id were used before with other content; a new command needs a new id",
+    )
+}
+
+impl<R: Rules> Desk<'_, R> {
+    /// Decides an item, and then everything that waited for it.
+    fn decide(&mut self, item: Arc<Item<R::Command>>) {
+        let mut ready = vec![item];
+        while let Some(item) = ready.pop() {
+            let key = item.received.key.hash();
+            let entries = self.books.changes().entries.len();
+            match self.rules.decide(&item.received, &mut self.books) {
+                Decision::Done { account, events } => {
+                    let entry = self.books.changes().entries.get(entries).map(|entry| entry.id.number);
+                    self.record(item, Some(account), entry, events);
+                }
+                Decision::Refused(refusal) => self.refuse(item, &refusal),
+                Decision::NotYet { awaited, otherwise } => match item.origin {
+                    ItemOrigin::Parked { deadline, .. } if deadline <= self.books.now() => {
+                        self.refuse(item, &otherwise);
+                    }
+                    _ => {
+                        self.waiting.entry(awaited).or_default().push(item);
+                        continue;
+                    }
+                },
+                Decision::Nothing => continue,
+            }
+            // The first to wait is the first to be decided.
+            let woken = self.waiting.remove(&Awaited::Command(key)).unwrap_or_default();
+            ready.extend(woken.into_iter().rev());
+        }
+    }
+
+    fn refuse(&mut self, item: Arc<Item<R::Command>>, refusal: &Refusal) {
+        let refused = self.rules.refused(&item.received, refusal, &self.books);
+        self.record(item, refused.account, None, vec![refused.event]);
+    }
+
+    fn record(
+        &mut self,
+        item: Arc<Item<R::Command>>,
+        account: Option<i64>,
+        entry: Option<i64>,
+        events: Vec<Event>,
+    ) {
+        self.books.note_decided(item.received.key.hash(), item.received.command.message_type());
+        let version = |id| self.books.account_by_id(id).map(|account| (id, account.version));
+        let outcome = events.iter().map(|event| event.body.as_str()).collect::<Vec<_>>().join("\n");
+        self.records.push(Record {
+            was_parked: matches!(item.origin, ItemOrigin::Parked { .. }),
+            account: account.and_then(version),
+            entry,
+            outcome: Some(outcome),
+            awaits: None,
+            item,
+        });
+        self.events.extend(events);
+    }
+
+    fn republish(&mut self, received: &Received<R::Command>, outcome: &str) {
+        let merchant = received.command.merchant();
+        self.events.extend(outcome.lines().filter_map(|line| Event::from_stored(merchant, line)));
+    }
+
+    /// Records what still waits; returns their keys.
+    fn park_the_rest(&mut self) -> HashSet<KeyHash> {
+        let mut keys = HashSet::new();
+        for (awaited, items) in std::mem::take(&mut self.waiting) {
+            for item in items {
+                keys.insert(item.received.key.hash());
+                self.records.push(Record {
+                    was_parked: matches!(item.origin, ItemOrigin::Parked { .. }),
+                    account: None,
+                    entry: None,
+                    outcome: None,
+                    awaits: Some(awaited.clone()),
+                    item,
+                });
+            }
+        }
+        keys
+    }
+}

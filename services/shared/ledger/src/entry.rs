@@ -1,0 +1,171 @@
+//! An entry: one double-entry posting, chained by hash to the account's previous one.
+
+use contract::{
+    EntryId, KeyHash, LengthPrefixed, Level, Note, OrderId, PostedEntry, SignedAmount, Timestamp,
+};
+use rust_decimal::Decimal;
+
+use crate::{Account, AccountKey};
+
+/// What a posting is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A commission is credited.
+    Commission,
+    /// A credited commission, or a part of it, is taken back.
+    CommissionReversal,
+}
+
+impl EntryKind {
+    /// As stored and published.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Commission => "commission",
+            Self::CommissionReversal => "commission-reversal",
+        }
+    }
+
+    /// The account on the other side.
+    pub fn counterpart(self) -> &'static str {
+        match self {
+            Self::Commission | Self::CommissionReversal => "commissions",
+        }
+    }
+}
+
+/// What a rule wants posted.
+#[derive(Debug, Clone)]
+pub struct Posting {
+    /// What for.
+    pub kind: EntryKind,
+    /// Above zero: credited to the customer. Never zero.
+    pub amount: Decimal,
+    /// The command that caused it.
+    pub command: KeyHash,
+    /// The shop's order.
+    pub order: Option<OrderId>,
+    /// How far down the affiliate tree.
+    pub level: Option<Level>,
+    /// For the customer's list of operations.
+    pub note: Option<Note>,
+    /// Who did it, where a person did.
+    pub actor: Option<String>,
+    /// When it happened, says the publisher.
+    pub occurred_at: Timestamp,
+}
+
+/// A posting in its account.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What was posted.
+    pub posting: Posting,
+    /// The account and the entry's number in it.
+    pub id: EntryId,
+    /// The balance after it.
+    pub balance_after: Decimal,
+    /// When it was posted, by the database's clock.
+    pub recorded_at: Timestamp,
+    /// SHA-256 over all of it and the previous entry's hash.
+    pub hash: [u8; 32],
+}
+
+impl Entry {
+    /// The next entry of this account, whose `balance` is the one before it.
+    pub fn next(account: &Account, posting: Posting, recorded_at: Timestamp) -> Self {
+        let id = EntryId { account: account.id, number: account.entries + 1 };
+        let balance_after = account.balance + posting.amount;
+        let previous = account.head.unwrap_or_else(|| genesis(&account.key));
+        let hash = Hashed {
+            previous,
+            number: id.number,
+            kind: posting.kind.as_str(),
+            counterpart: posting.kind.counterpart(),
+            amount: SignedAmount::new(posting.amount, account.key.currency),
+            balance_after: SignedAmount::new(balance_after, account.key.currency),
+            command: posting.command,
+            order: posting.order.as_ref().map_or("", OrderId::as_str),
+            level: posting.level.map_or(0, Level::get),
+            note: posting.note.as_ref().map_or("", Note::as_str),
+            actor: posting.actor.as_deref().unwrap_or(""),
+            occurred_at: posting.occurred_at,
+            recorded_at,
+        }
+        .hash();
+        Self { posting, id, balance_after, recorded_at, hash }
+    }
+
+    /// As events show it.
+    pub fn posted(&self, key: &AccountKey) -> PostedEntry {
+        PostedEntry {
+            id: self.id,
+            kind: self.posting.kind.as_str(),
+            counterpart: self.posting.kind.counterpart(),
+            amount: SignedAmount::new(self.posting.amount, key.currency),
+            balance_after: SignedAmount::new(self.balance_after, key.currency),
+            occurred_at: self.posting.occurred_at,
+            recorded_at: self.recorded_at,
+        }
+    }
+}
+
+/// What stands before an account's first entry: it ties the chain to its account.
+pub fn genesis(key: &AccountKey) -> [u8; 32] {
+    LengthPrefixed::new()
+        .part(key.merchant.as_str())
+        .part(key.customer.as_str())
+        .part(key.currency.code())
+        .finish()
+}
+
+/// The fields an entry's hash covers, in their order. Absent texts are empty (a present one never is), an
+/// absent level is 0; amounts stand at the currency's exponent, times in microseconds since 1970.
+#[derive(Debug, Clone)]
+pub struct Hashed<'a> {
+    /// The previous entry's hash, or [`genesis`].
+    pub previous: [u8; 32],
+    /// The entry's number.
+    pub number: i64,
+    /// [`EntryKind::as_str`]
+    pub kind: &'a str,
+    /// [`EntryKind::counterpart`]
+    pub counterpart: &'a str,
+    /// What was posted.
+    pub amount: SignedAmount,
+    /// The balance after it.
+    pub balance_after: SignedAmount,
+    /// The command's key.
+    pub command: KeyHash,
+    /// The order, or nothing.
+    pub order: &'a str,
+    /// The level, or 0.
+    pub level: u8,
+    /// The note, or nothing.
+    pub note: &'a str,
+    /// The actor, or nothing.
+    pub actor: &'a str,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// When it was posted.
+    pub recorded_at: Timestamp,
+}
+
+impl Hashed<'_> {
+    /// SHA-256 over the fields, each preceded by its length.
+    pub fn hash(&self) -> [u8; 32] {
+        LengthPrefixed::new()
+            .part(self.previous)
+            .part(self.number.to_be_bytes())
+            .part(self.kind)
+            .part(self.counterpart)
+            .part(self.amount.to_string())
+            .part(self.balance_after.to_string())
+            .part(self.command.0)
+            .part(self.order)
+            .part([self.level])
+            .part(self.note)
+            .part(self.actor)
+            .part(self.occurred_at.as_micros().to_be_bytes())
+            .part(self.recorded_at.as_micros().to_be_bytes())
+            .finish()
+    }
+}

@@ -1,0 +1,1 @@
+//! Reading the ledger, for people and programs that only look.

@@ -1,0 +1,136 @@
+//! The batch store: one batch of commands, one transaction, a few set-wise statements.
+//!
+//! **Promise.** After [`Store::carry_out`] returns `Ok`, every command of the batch is decided (or parked)
+//! and its outcome is durable together with its effect. After an `Err`, none is, or all are and the answer
+//! to COMMIT was lost; deciding the same batch again is right in either case.
+//!
+//! | step | statement | why there |
+//! |---|---|---|
+//! | resolve | accounts of the keys and of the named commands | their numbers never change: no lock needed |
+//! | create | missing customers, then accounts, each in key order | before any lock, so that creators can only wait for creators |
+//! | lock | accounts by number, ascending, always | whoever holds one only ever waits for a higher one |
+//! | read | clock and merchants; inbox; named commissions; waiting (taken) | statements of their own, begun after the lock wait, see what the other side committed |
+//! | decide | in memory | [`crate::decide`] |
+//! | write | batch, entries, accounts, commissions, inbox by key, waiting | inbox without ON CONFLICT: a unique violation means that another lane decided the key meanwhile |
+//!
+//! **Bounds.** Memory is the batch's commands, the rows they touch, and their outcomes. The server cancels a
+//! statement after `statement_timeout`; [`Settings::timeout`] bounds the whole batch from outside.
+//!
+//! **A crash** before COMMIT leaves nothing. After it, the `batch` row says that the events may not have been
+//! published: the commands' redelivery finds the outcomes in the inbox, and the [sweep](Store::unpublished)
+//! finds the batch.
+
+mod due;
+mod load;
+mod settings;
+mod sweep;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use contract::{Event, KeyHash};
+use sqlx::{Connection, PgConnection, PgTransaction};
+
+pub use settings::Settings;
+pub use sweep::Unpublished;
+
+use crate::decide::{Item, ItemOrigin, Plan, Verdict, decide};
+use crate::{Books, Failure, Rules};
+
+/// The transaction that decided a batch, as the `batch` table numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchId(pub i64);
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Settled {
+    /// The transaction; `None` where nothing had to be written.
+    pub batch: Option<BatchId>,
+    /// One for each command, in their order.
+    pub verdicts: Vec<Verdict>,
+    /// What to publish before anything is acked.
+    pub events: Vec<Event>,
+}
+
+/// A dedicated connection to the ledger. Not shared: a lane has its own.
+#[derive(Debug)]
+pub struct Store {
+    connection: PgConnection,
+}
+
+impl Store {
+    /// Connects. Does not look at the schema; see [`crate::schema::check`].
+    ///
+    /// # Errors
+    /// The database cannot be reached or refuses the login.
+    pub async fn connect(settings: &Settings) -> Result<Self, Failure> {
+        Ok(Self { connection: PgConnection::connect_with(settings.options()).await? })
+    }
+
+    /// The connection, for checks.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    /// Decides a batch and commits what follows; `published` are earlier batches whose events are out.
+    ///
+    /// # Errors
+    /// See [`Failure`]. The connection is usable again unless it says `lost`.
+    pub async fn carry_out<R: Rules>(
+        &mut self,
+        rules: &R,
+        items: &[Arc<Item<R::Command>>],
+        published: &[BatchId],
+    ) -> Result<Settled, Failure> {
+        let mut transaction = self.connection.begin().await?;
+        let plan = plan(&mut transaction, rules, items).await?;
+        let Plan { verdicts, records, events, books } = plan;
+        if records.is_empty() {
+            transaction.rollback().await?;
+            return Ok(Settled { batch: None, verdicts, events });
+        }
+        let batch = write::batch(&mut transaction, R::WORKER, published).await?;
+        write::changes(&mut transaction, &books).await?;
+        write::records(&mut transaction, rules, batch, &books, records).await?;
+        transaction.commit().await?;
+        Ok(Settled { batch: Some(batch), verdicts, events })
+    }
+
+    /// Marks batches whose events are out; otherwise done by the next batch.
+    ///
+    /// # Errors
+    /// The database's; they stay unmarked, and the sweep publishes them once more.
+    pub async fn mark_published(&mut self, batches: &[BatchId]) -> Result<(), Failure> {
+        let ids: Vec<i64> = batches.iter().map(|batch| batch.0).collect();
+        sqlx::query!("UPDATE batch SET published_at = clock_timestamp() WHERE id = ANY($1)", &ids)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Everything up to the decision.
+async fn plan<R: Rules>(
+    transaction: &mut PgTransaction<'_>,
+    rules: &R,
+    items: &[Arc<Item<R::Command>>],
+) -> Result<Plan<R::Command>, Failure> {
+    let needs = load::Needed::of(rules, items);
+    let accounts = load::resolve(transaction, &needs).await?;
+    let accounts = load::lock(transaction, accounts).await?;
+    let (now, merchants) = load::merchants(transaction, &needs).await?;
+    let mut books = Books::new(R::WORKER, now);
+    merchants.into_iter().for_each(|merchant| books.load_merchant(merchant));
+    accounts.into_iter().for_each(|account| books.load_account(account));
+    let stored = load::inbox(transaction, items).await?;
+    load::named(transaction, &needs, &mut books).await?;
+    let (taken, waiters) = load::take_waiting::<R>(transaction, items, &stored).await?;
+    let items: Vec<_> = items.iter().filter(|item| still_ours(item, &taken)).cloned().collect();
+    Ok(decide(rules, books, &items, &stored, waiters))
+}
+
+/// A parked command that another scan took meanwhile is no longer ours to decide.
+fn still_ours<C>(item: &Item<C>, taken: &HashMap<KeyHash, ()>) -> bool {
+    !matches!(item.origin, ItemOrigin::Parked { .. }) || taken.contains_key(&item.received.key.hash())
+}

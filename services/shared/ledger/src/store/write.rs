@@ -1,0 +1,299 @@
+//! Writing what follows from a batch.
+
+use contract::{Commands, Level, Note, OrderId, Timestamp};
+use sqlx::PgTransaction;
+use time::OffsetDateTime;
+
+use super::BatchId;
+use super::load::bytes;
+use crate::decide::{ItemOrigin, Record};
+use crate::{Awaited, Books, CommissionState, Failure, Rules};
+
+/// A row for this transaction; earlier batches whose events are out are marked on the way.
+pub(super) async fn batch(
+    transaction: &mut PgTransaction<'_>,
+    worker: &str,
+    published: &[BatchId],
+) -> Result<BatchId, Failure> {
+    let published: Vec<i64> = published.iter().map(|batch| batch.0).collect();
+    let id = sqlx::query_scalar!(
+        "WITH marked AS (UPDATE batch SET published_at = clock_timestamp() WHERE id = ANY($2))
+         INSERT INTO batch (worker) VALUES ($1) RETURNING id",
+        worker,
+        &published,
+    )
+    .fetch_one(&mut **transaction)
+    .await?;
+    Ok(BatchId(id))
+}
+
+/// Entries, accounts and commissions.
+pub(super) async fn changes(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
+    entries(transaction, books).await?;
+    accounts(transaction, books).await?;
+    commissions(transaction, books).await
+}
+
+async fn entries(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
+    let entries = &books.changes().entries;
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let postings = || entries.iter().map(|entry| &entry.posting);
+    let times = |time: Timestamp| time.get();
+    sqlx::query!(
+        "INSERT INTO entry (account_id, number, kind, counterpart, amount, balance_after, command,
+                            order_number, level, note, actor, occurred_at, recorded_at, hash)
+         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[],
+                              $7::bytea[], $8::text[], $9::smallint[], $10::text[], $11::text[],
+                              $12::timestamptz[], $13::timestamptz[], $14::bytea[])",
+        &entries.iter().map(|entry| entry.id.account).collect::<Vec<_>>(),
+        &entries.iter().map(|entry| entry.id.number).collect::<Vec<_>>(),
+        &postings().map(|posting| posting.kind.as_str().to_owned()).collect::<Vec<_>>(),
+        &postings().map(|posting| posting.kind.counterpart().to_owned()).collect::<Vec<_>>(),
+        &postings().map(|posting| posting.amount).collect::<Vec<_>>(),
+        &entries.iter().map(|entry| entry.balance_after).collect::<Vec<_>>(),
+        &postings().map(|posting| bytes(&posting.command)).collect::<Vec<_>>(),
+        &postings().map(|posting| posting.order.as_ref().map(OrderId::to_string)).collect::<Vec<_>>() as _,
+        &postings().map(|posting| posting.level.map(Level::get).map(i16::from)).collect::<Vec<_>>() as _,
+        &postings().map(|posting| posting.note.as_ref().map(Note::to_string)).collect::<Vec<_>>() as _,
+        &postings().map(|posting| posting.actor.clone()).collect::<Vec<_>>() as _,
+        &postings().map(|posting| times(posting.occurred_at)).collect::<Vec<_>>(),
+        &entries.iter().map(|entry| times(entry.recorded_at)).collect::<Vec<_>>(),
+        &entries.iter().map(|entry| entry.hash.to_vec()).collect::<Vec<_>>(),
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+async fn accounts(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
+    let accounts: Vec<_> =
+        books.changes().accounts.iter().filter_map(|id| books.account_by_id(*id)).collect();
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "UPDATE account a
+         SET balance = n.balance, held = n.held, pending = n.pending, version = n.version,
+             entries = n.entries, head = n.head
+         FROM unnest($1::bigint[], $2::numeric[], $3::numeric[], $4::numeric[], $5::bigint[], $6::bigint[],
+                     $7::bytea[]) AS n (id, balance, held, pending, version, entries, head)
+         WHERE a.id = n.id",
+        &accounts.iter().map(|account| account.id).collect::<Vec<_>>(),
+        &accounts.iter().map(|account| account.balance).collect::<Vec<_>>(),
+        &accounts.iter().map(|account| account.held).collect::<Vec<_>>(),
+        &accounts.iter().map(|account| account.pending).collect::<Vec<_>>(),
+        &accounts.iter().map(|account| account.version).collect::<Vec<_>>(),
+        &accounts.iter().map(|account| account.entries).collect::<Vec<_>>(),
+        &accounts.iter().map(|account| account.head.map(|head| head.to_vec())).collect::<Vec<_>>() as _,
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Written by their account's lock holder only, so an upsert has no rival.
+async fn commissions(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
+    let commissions: Vec<_> = books.changes().commissions.values().collect();
+    if commissions.is_empty() {
+        return Ok(());
+    }
+    let state = |state| match state {
+        CommissionState::Pending { .. } => "pending",
+        CommissionState::Credited => "credited",
+        CommissionState::Cancelled => "cancelled",
+    };
+    let about = || commissions.iter().map(|commission| &commission.about);
+    let available_at = |state| match state {
+        CommissionState::Pending { available_at } => Some(available_at.get()),
+        CommissionState::Credited | CommissionState::Cancelled => None,
+    };
+    sqlx::query!(
+        "INSERT INTO commission (key, account_id, amount, reversed, state, available_at, order_number, level, note)
+         SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::numeric[], $4::numeric[], $5::text[],
+                              $6::timestamptz[], $7::text[], $8::smallint[], $9::text[])
+         ON CONFLICT (key) DO UPDATE SET reversed = excluded.reversed, state = excluded.state",
+        &commissions.iter().map(|commission| bytes(&commission.key.hash())).collect::<Vec<_>>(),
+        &commissions.iter().map(|commission| commission.account).collect::<Vec<_>>(),
+        &commissions.iter().map(|commission| commission.amount).collect::<Vec<_>>(),
+        &commissions.iter().map(|commission| commission.reversed).collect::<Vec<_>>(),
+        &commissions.iter().map(|commission| state(commission.state).to_owned()).collect::<Vec<_>>(),
+        &commissions.iter().map(|commission| available_at(commission.state)).collect::<Vec<_>>() as _,
+        &about().map(|about| about.order.as_ref().map(OrderId::to_string)).collect::<Vec<_>>() as _,
+        &about().map(|about| about.level.map(Level::get).map(i16::from)).collect::<Vec<_>>() as _,
+        &about().map(|about| about.note.as_ref().map(Note::to_string)).collect::<Vec<_>>() as _,
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Inbox and waiting. The inbox is written in key order: two lanes that meet on several keys wait for each
+/// other in one direction only.
+pub(super) async fn records<R: Rules>(
+    transaction: &mut PgTransaction<'_>,
+    rules: &R,
+    batch: BatchId,
+    books: &Books,
+    records: Vec<Record<R::Command>>,
+) -> Result<(), Failure> {
+    let mut rows: Vec<Row> =
+        records.iter().zip(0..).map(|(record, position)| Row::of(record, position)).collect();
+    rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    let (updates, inserts): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.was_parked);
+    insert(transaction, batch, inserts).await?;
+    let outcomes = updates.into_iter().filter(|row| row.outcome.is_some()).collect();
+    update(transaction, batch, outcomes).await?;
+    park(transaction, rules, books, &records).await
+}
+
+struct Row {
+    key: Vec<u8>,
+    was_parked: bool,
+    account: Option<i64>,
+    version: Option<i64>,
+    entry: Option<i64>,
+    position: i32,
+    merchant: String,
+    source: String,
+    id: String,
+    message_type: &'static str,
+    content: Vec<u8>,
+    outcome: Option<String>,
+}
+
+impl Row {
+    fn of<C: Commands>(record: &Record<C>, position: i32) -> Self {
+        let received = &record.item.received;
+        Self {
+            key: bytes(&received.key.hash()),
+            was_parked: record.was_parked,
+            account: record.account.map(|(id, _)| id),
+            version: record.account.map(|(_, version)| version),
+            entry: record.entry,
+            position,
+            merchant: received.key.merchant.to_string(),
+            source: received.key.source.to_string(),
+            id: received.key.id.to_string(),
+            message_type: received.command.message_type(),
+            content: received.content.0.to_vec(),
+            outcome: record.outcome.clone(),
+        }
+    }
+}
+
+/// One column of rows as an array.
+fn column<T>(rows: &mut [Row], field: impl Fn(&mut Row) -> T) -> Vec<T> {
+    rows.iter_mut().map(field).collect()
+}
+
+async fn insert(
+    transaction: &mut PgTransaction<'_>,
+    batch: BatchId,
+    mut rows: Vec<Row>,
+) -> Result<(), Failure> {
+    use std::mem::take;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = rows.as_mut_slice();
+    sqlx::query!(
+        "INSERT INTO inbox (batch_id, key, account_id, version, entry_number, position, merchant, source, id,
+                            type, content, outcome)
+         SELECT $1, * FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::integer[],
+                                  $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[], $12::text[])",
+        batch.0,
+        &column(rows, |row| take(&mut row.key)),
+        &column(rows, |row| row.account) as _,
+        &column(rows, |row| row.version) as _,
+        &column(rows, |row| row.entry) as _,
+        &column(rows, |row| row.position),
+        &column(rows, |row| take(&mut row.merchant)),
+        &column(rows, |row| take(&mut row.source)),
+        &column(rows, |row| take(&mut row.id)),
+        &column(rows, |row| row.message_type.to_owned()),
+        &column(rows, |row| take(&mut row.content)),
+        &column(rows, |row| row.outcome.take()) as _,
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// The outcomes of commands that had been parked.
+async fn update(
+    transaction: &mut PgTransaction<'_>,
+    batch: BatchId,
+    mut rows: Vec<Row>,
+) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = rows.as_mut_slice();
+    sqlx::query!(
+        "UPDATE inbox i
+         SET batch_id = $1, account_id = n.account_id, version = n.version, entry_number = n.entry_number,
+             position = n.position, outcome = n.outcome
+         FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::integer[], $7::text[])
+              AS n (key, account_id, version, entry_number, position, outcome)
+         WHERE i.key = n.key",
+        batch.0,
+        &column(rows, |row| std::mem::take(&mut row.key)),
+        &column(rows, |row| row.account) as _,
+        &column(rows, |row| row.version) as _,
+        &column(rows, |row| row.entry) as _,
+        &column(rows, |row| row.position),
+        &column(rows, |row| row.outcome.take()) as _,
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Parks what has to wait. One that waited before keeps its deadline.
+async fn park<R: Rules>(
+    transaction: &mut PgTransaction<'_>,
+    rules: &R,
+    books: &Books,
+    records: &[Record<R::Command>],
+) -> Result<(), Failure> {
+    let parked: Vec<_> =
+        records.iter().filter_map(|record| Some((record, record.awaits.as_ref()?))).collect();
+    if parked.is_empty() {
+        return Ok(());
+    }
+    let times = |record: &Record<R::Command>| -> (OffsetDateTime, OffsetDateTime) {
+        match record.item.origin {
+            ItemOrigin::Parked { since, deadline } => (since.get(), deadline.get()),
+            ItemOrigin::Delivered | ItemOrigin::Due => {
+                let patience = rules.patience(&record.item.received.command);
+                let patience = time::Duration::try_from(patience).unwrap_or(time::Duration::MAX);
+                (books.now().get(), books.now().plus(patience).get())
+            }
+        }
+    };
+    let command = |awaited: &Awaited| match awaited {
+        Awaited::Command(key) => Some(bytes(key)),
+        Awaited::Merchant(_) => None,
+    };
+    let merchant = |awaited: &Awaited| match awaited {
+        Awaited::Command(_) => None,
+        Awaited::Merchant(merchant) => Some(merchant.to_string()),
+    };
+    sqlx::query!(
+        "INSERT INTO waiting (worker, key, awaited_command, awaited_merchant, body, parked_at, deadline)
+         SELECT $1, * FROM unnest($2::bytea[], $3::bytea[], $4::text[], $5::bytea[], $6::timestamptz[],
+                                  $7::timestamptz[])",
+        R::WORKER,
+        &parked.iter().map(|(record, _)| bytes(&record.item.received.key.hash())).collect::<Vec<_>>(),
+        &parked.iter().map(|(_, awaited)| command(awaited)).collect::<Vec<_>>() as _,
+        &parked.iter().map(|(_, awaited)| merchant(awaited)).collect::<Vec<_>>() as _,
+        &parked.iter().map(|(record, _)| record.item.body.to_vec()).collect::<Vec<_>>(),
+        &parked.iter().map(|(record, _)| times(record).0).collect::<Vec<_>>(),
+        &parked.iter().map(|(record, _)| times(record).1).collect::<Vec<_>>(),
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
