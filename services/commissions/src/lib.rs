@@ -33,7 +33,7 @@ pub struct Commissions {
 
 impl Rules for Commissions {
     type Command = CommissionCommand;
-    const WORKER: &'static str = "commissions";
+    const WORKER: &'static str = contract::commission::WORKER;
 
     fn needs(&self, command: &CommissionCommand) -> Needs {
         match command {

@@ -48,19 +48,27 @@ pub struct CommissionCredit {
 #[serde(deny_unknown_fields)]
 #[schemars(title = "commission.credit.v1")]
 pub struct CommissionCreditData {
+    /// The shop, as it is registered with Saldo.
     merchant: MerchantId,
+    /// Who earns: the shop's id of the customer, who becomes an affiliate when first seen.
     customer: CustomerId,
+    /// How much: above zero, at most as many decimals as the currency has.
     amount: Amount,
+    /// ISO 4217 code.
     currency: Currency,
+    /// The order it was earned with.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "OrderId")]
     order: Option<OrderId>,
+    /// How far down the affiliate tree; 1 is the direct affiliate.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Level")]
     level: Option<Level>,
+    /// For the customer's list of operations; no control characters but tab and line feed.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Note")]
     note: Option<Note>,
+    /// Not credited before this RFC 3339 time; the merchant's hold period counts if it ends later.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Timestamp")]
     available_at: Option<Timestamp>,
@@ -85,6 +93,7 @@ impl From<CommissionCredit> for CommissionCreditData {
 }
 
 impl CommandData for CommissionCredit {
+    type Data = CommissionCreditData;
     const NAME: &'static str = "commission.credit";
     const TYPE: &'static str = "commission.credit.v1";
 }
@@ -111,15 +120,20 @@ pub struct CommissionReverse {
     extend("dependentRequired" = { "amount": ["currency"], "currency": ["amount"] })
 )]
 pub struct CommissionReverseData {
+    /// The shop, as it is registered with Saldo.
     merchant: MerchantId,
+    /// The `commission.credit` to take back.
     #[serde(deserialize_with = "object")]
     commission: Reference,
+    /// How much of it, together with `currency`; all that is left where absent.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Amount")]
     amount: Option<Amount>,
+    /// ISO 4217 code, the commission's.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Currency")]
     currency: Option<Currency>,
+    /// Why, for the customer's list of operations; no control characters but tab and line feed.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Note")]
     reason: Option<Note>,
@@ -153,6 +167,7 @@ impl From<CommissionReverse> for CommissionReverseData {
 }
 
 impl CommandData for CommissionReverse {
+    type Data = CommissionReverseData;
     const NAME: &'static str = "commission.reverse";
     const TYPE: &'static str = "commission.reverse.v1";
 }
@@ -357,3 +372,10 @@ pub struct CommissionRefused {
     #[schemars(with = "AccountState")]
     pub account: Option<AccountState>,
 }
+
+/// The name of the worker.
+pub const WORKER: &str = "commissions";
+
+/// The routing keys of everything that could be a command of this worker: a misspelt one is to reach the
+/// worker's dead letters, with a reason.
+pub const ROUTING: &str = "*.commission.#";

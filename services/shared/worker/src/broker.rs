@@ -1,0 +1,180 @@
+//! Connections to the broker, and publishing that is only done when the broker has confirmed it.
+
+use std::time::Duration;
+
+use contract::{CONTENT_TYPE, Event};
+use futures_util::future::{join_all, try_join_all};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::uri::AMQPUri;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+
+use crate::topology;
+
+/// A peer that is silent for twice this long is gone.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+const PERSISTENT: u8 = 2;
+
+/// Why the broker did not take something.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The connection or channel failed.
+    #[error("the connection to the broker failed")]
+    Lost(#[from] lapin::Error),
+    /// The URL is not one.
+    #[error("the broker's URL is not usable")]
+    Url,
+    /// No answer in time: the network, or a broker that is out of memory or disk and takes nothing.
+    #[error("the broker did not answer within {} s{}", .after.as_secs(), if *.blocked { " (it blocks publishers)" } else { "" })]
+    Silent {
+        /// How long was waited.
+        after: Duration,
+        /// Whether the broker said that it blocks publishers.
+        blocked: bool,
+    },
+    /// The broker refused: a queue that rejects when full is.
+    #[error("the broker refused {0} messages (a queue that they go to is full)")]
+    Refused(usize),
+    /// No queue takes the message.
+    #[error("no queue takes {0} messages")]
+    Unroutable(usize),
+    /// Confirms are off, which no channel of this module has.
+    #[error("the broker was not asked to confirm")]
+    Unconfirmed,
+}
+
+/// Connects, with a name that operators see in the management pages.
+///
+/// # Errors
+/// The URL is not usable, or the broker cannot be reached in time or refuses.
+pub async fn connect(url: &SecretString, name: &str, within: Duration) -> Result<Connection, BrokerError> {
+    let mut uri: AMQPUri = url.expose_secret().parse().map_err(|_| BrokerError::Url)?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    match timeout(within, Connection::connect_uri(uri, properties)).await {
+        Ok(connection) => Ok(connection?),
+        Err(_) => Err(BrokerError::Silent { after: within, blocked: false }),
+    }
+}
+
+/// A message to be published.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// To this exchange.
+    pub exchange: &'a str,
+    /// With this key.
+    pub routing_key: &'a str,
+    /// Whether a queue must take it.
+    pub mandatory: bool,
+    /// The bytes.
+    pub body: &'a [u8],
+    /// Properties; made persistent when published.
+    pub properties: BasicProperties,
+}
+
+impl<'a> Outgoing<'a> {
+    /// An event. Nobody has to be bound.
+    pub fn event(event: &'a Event) -> Self {
+        Self {
+            exchange: topology::EVENTS,
+            routing_key: &event.routing_key,
+            mandatory: false,
+            body: event.body.as_bytes(),
+            properties: BasicProperties::default()
+                .with_content_type(CONTENT_TYPE.into())
+                .with_message_id(event.id.as_str().into()),
+        }
+    }
+
+    /// A command, as publishers send it.
+    pub fn command(routing_key: &'a str, body: &'a [u8]) -> Self {
+        Self {
+            exchange: topology::COMMANDS,
+            routing_key,
+            mandatory: true,
+            body,
+            properties: BasicProperties::default().with_content_type(CONTENT_TYPE.into()),
+        }
+    }
+}
+
+/// A channel that publishes with confirms.
+#[derive(Debug)]
+pub struct Publisher<'c> {
+    connection: &'c Connection,
+    channel: Channel,
+    timeout: Duration,
+}
+
+impl<'c> Publisher<'c> {
+    /// Opens a channel.
+    ///
+    /// # Errors
+    /// The connection fails.
+    pub async fn open(connection: &'c Connection, timeout: Duration) -> Result<Self, BrokerError> {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self { connection, channel, timeout })
+    }
+
+    /// Publishes all of them, pipelined, and returns when the broker has confirmed every one.
+    ///
+    /// # Errors
+    /// At least one was not confirmed; the others may have been.
+    pub async fn publish(&self, messages: &[Outgoing<'_>]) -> Result<(), BrokerError> {
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let Ok(published) = timeout(self.timeout, self.publish_and_wait(messages)).await else {
+            let blocked = self.connection.status().blocked();
+            return Err(BrokerError::Silent { after: self.timeout, blocked });
+        };
+        published
+    }
+
+    async fn publish_and_wait(&self, messages: &[Outgoing<'_>]) -> Result<(), BrokerError> {
+        let starts = messages.iter().map(|message| {
+            self.channel.basic_publish(
+                ShortString::from(message.exchange),
+                ShortString::from(message.routing_key),
+                BasicPublishOptions { mandatory: message.mandatory, ..Default::default() },
+                message.body,
+                message.properties.clone().with_delivery_mode(PERSISTENT),
+            )
+        });
+        let confirms = try_join_all(starts).await?;
+        let (mut refused, mut unroutable) = (0, 0);
+        for confirmation in join_all(confirms).await {
+            match confirmation? {
+                Confirmation::Ack(None) => {}
+                Confirmation::Ack(Some(_)) => unroutable += 1,
+                Confirmation::Nack(_) => refused += 1,
+                Confirmation::NotRequested => return Err(BrokerError::Unconfirmed),
+            }
+        }
+        match (refused, unroutable) {
+            (0, 0) => Ok(()),
+            (0, strays) => Err(BrokerError::Unroutable(strays)),
+            (refused, _) => Err(BrokerError::Refused(refused)),
+        }
+    }
+
+    /// Publishes a message that no queue takes, and waits for the confirm: whether the broker takes anything
+    /// at all right now. One that is out of memory or disk does not say so before something is published.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn probe(&self) -> Result<(), BrokerError> {
+        let probe = Outgoing {
+            exchange: topology::DEAD,
+            routing_key: "saldo.probe",
+            mandatory: false,
+            body: b"",
+            properties: BasicProperties::default().with_headers(FieldTable::default()),
+        };
+        self.publish(&[probe]).await
+    }
+}

@@ -1,0 +1,273 @@
+//! Settings from an optional TOML file and the environment, every problem reported at once.
+//!
+//! The environment wins: `SALDO__BROKER__URL` sets `broker.url`. The file is named by `--config` or
+//! `SALDO_CONFIG`. URLs hold passwords and are never printed; error texts name the setting and what is wrong
+//! with it, not its value.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use config::{Config, Environment, File, FileFormat};
+use secrecy::{ExposeSecret, SecretString};
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Settings of a worker. Durations are written `250ms`, `30s`, `5m`, `1h`, `30d`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `broker.url`: `amqp://user:password@host:5672/vhost` (`/` is written `%2f`). Required.
+    pub broker_url: SecretString,
+    /// `database.url`: `postgres://role:password@host:5432/saldo`. Required.
+    pub database_url: SecretString,
+    /// `database.timeout`: a statement, or a whole batch, is given up after this. Default 30s.
+    pub database_timeout: Duration,
+    /// `health.listen`: where `/livez` and `/readyz` answer. Default 127.0.0.1:8080.
+    pub health_listen: SocketAddr,
+    /// `log.format`: `human` or `json`. Default human.
+    pub log_format: LogFormat,
+    /// `log.filter`: as tracing's `EnvFilter` reads it. Default `info`.
+    pub log_filter: String,
+    /// `worker.lanes`: how many batches may be under way at once. Default 2.
+    pub lanes: usize,
+    /// `worker.batch_count`: most commands in a batch, 1 to 1000 (a quorum queue hands out at most 2000 to a
+    /// consumer, and the prefetch is twice the batch). Default 1000.
+    pub batch_count: usize,
+    /// `worker.batch_bytes`: a batch takes no further command once it holds this many bytes. Default 4 MiB.
+    pub batch_bytes: usize,
+    /// `worker.publish_timeout`: how long the broker may take to confirm a batch's events. Default 30s.
+    pub publish_timeout: Duration,
+    /// `worker.give_back_after`: how long commands are held while the database is away before they are
+    /// returned to the queue. Default 1m.
+    pub give_back_after: Duration,
+    /// `worker.connect_timeout`: for one attempt to reach broker or database. Default 10s.
+    pub connect_timeout: Duration,
+    /// `worker.retry_max`: the longest pause between two attempts. Default 5s.
+    pub retry_max: Duration,
+    /// `worker.shutdown_grace`: how long a batch under way may take after SIGTERM. Default 20s.
+    pub shutdown_grace: Duration,
+    /// `sweep.interval`: how often unpublished batches are looked for. Default 10s.
+    pub sweep_interval: Duration,
+    /// `sweep.age`: how old a batch is before somebody else publishes its events. Default 30s.
+    pub sweep_age: Duration,
+    /// `parked.interval`: how often parked commands are looked at. Default 5s.
+    pub parked_interval: Duration,
+    /// `parked.patience`: how long a command waits for what it names. Default 1h.
+    pub patience: Duration,
+    /// `parked.reversal_patience`: how long a reversal does. Default 30d.
+    pub reversal_patience: Duration,
+    /// `due.interval`: how often ended hold periods are looked for. Default 1m.
+    pub due_interval: Duration,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+#[error("the settings are not usable:\n{}", .0.iter().map(|problem| format!("  - {problem}")).collect::<Vec<_>>().join("\n"))]
+pub struct SettingsError(pub Vec<String>);
+
+/// Reads settings one by one and collects what is wrong.
+pub struct Reader {
+    config: Config,
+    known: BTreeSet<&'static str>,
+    problems: Vec<String>,
+}
+
+impl Reader {
+    /// The file, if one is named, and the environment.
+    pub fn new(file: Option<&Path>) -> Self {
+        let mut problems = Vec::new();
+        let mut builder = Config::builder();
+        if let Some(file) = file {
+            match std::fs::read_to_string(file) {
+                // Parsed here first: the file's own error must not hide the environment's.
+                Ok(text) => match Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build() {
+                    Ok(parsed) => builder = builder.add_source(parsed),
+                    Err(_) => problems.push(format!("{}: is not a TOML file", file.display())),
+                },
+                Err(error) => problems.push(format!("{}: {error}", file.display())),
+            }
+        }
+        let environment = Environment::with_prefix("SALDO").prefix_separator("__").separator("__");
+        let config = builder.add_source(environment).build().unwrap_or_else(|_| {
+            problems.push("the environment's SALDO__… variables contradict each other".to_owned());
+            Config::default()
+        });
+        Self { config, known: BTreeSet::new(), problems }
+    }
+
+    fn text(&mut self, key: &'static str) -> Option<String> {
+        self.known.insert(key);
+        match self.config.get_string(key) {
+            Ok(text) => Some(text),
+            Err(config::ConfigError::NotFound(_)) => None,
+            Err(_) => {
+                self.problems.push(format!("{key}: expected a single value"));
+                None
+            }
+        }
+    }
+
+    /// A setting with a default.
+    pub fn or<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
+        let Some(text) = self.text(key) else { return default };
+        parse(&text).unwrap_or_else(|problem| {
+            self.problems.push(format!("{key}: {problem}"));
+            default
+        })
+    }
+
+    /// A secret without which nothing goes.
+    pub fn secret(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Result<(), String>) -> SecretString {
+        let Some(text) = self.text(key) else {
+            self.problems.push(format!("{key}: is missing (SALDO__{})", key.to_uppercase().replace('.', "__")));
+            return SecretString::default();
+        };
+        if let Err(problem) = parse(&text) {
+            self.problems.push(format!("{key}: {problem}"));
+        }
+        text.into()
+    }
+
+    /// A duration within bounds.
+    pub fn duration(&mut self, key: &'static str, default: Duration, max: Duration) -> Duration {
+        self.or(key, default, |text| match humantime::parse_duration(text) {
+            Ok(duration) if duration <= max && !duration.is_zero() => Ok(duration),
+            Ok(_) => Err(format!("expected more than 0s, at most {}", humantime::format_duration(max))),
+            Err(_) => Err("expected a duration such as 250ms, 30s, 5m, 1h or 30d".to_owned()),
+        })
+    }
+
+    /// A whole number within bounds.
+    pub fn number(&mut self, key: &'static str, default: usize, min: usize, max: usize) -> usize {
+        self.or(key, default, |text| match text.parse() {
+            Ok(number) if (min..=max).contains(&number) => Ok(number),
+            _ => Err(format!("expected a whole number from {min} to {max}")),
+        })
+    }
+
+    /// `broker.url`.
+    pub fn broker_url(&mut self) -> SecretString {
+        self.secret("broker.url", |url| match url.parse::<lapin::uri::AMQPUri>() {
+            Ok(_) if url.starts_with("amqp://") => Ok(()),
+            Ok(_) | Err(_) => Err("expected a URL such as amqp://user:password@host:5672/%2f".to_owned()),
+        })
+    }
+
+    /// `database.url`.
+    pub fn database_url(&mut self) -> SecretString {
+        self.secret("database.url", |url| {
+            ledger::store::Settings::from_url(url, "", Duration::from_secs(1)).map(drop)
+        })
+    }
+
+    /// Everything that was wrong, unknown settings included.
+    ///
+    /// # Errors
+    /// Anything was.
+    pub fn finish(mut self) -> Result<(), SettingsError> {
+        if let Ok(table) = self.config.cache.clone().into_table() {
+            let mut unknown = Vec::new();
+            for (section, value) in table {
+                match value.into_table() {
+                    Ok(values) => unknown.extend(values.into_keys().map(|key| format!("{section}.{key}"))),
+                    Err(_) => unknown.push(section),
+                }
+            }
+            unknown.retain(|key| !self.known.contains(key.as_str()));
+            unknown.sort();
+            self.problems.extend(unknown.into_iter().map(|key| format!("{key}: there is no such setting")));
+        }
+        if self.problems.is_empty() { Ok(()) } else { Err(SettingsError(self.problems)) }
+    }
+
+    /// Names a setting that this program does not use, so that one file can serve several.
+    pub fn allow(&mut self, keys: &[&'static str]) {
+        self.known.extend(keys);
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const MINUTE: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Settings {
+    /// Reads a worker's settings.
+    ///
+    /// # Errors
+    /// Lists all problems.
+    pub fn read(file: Option<&Path>) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(file);
+        let read = &mut reader;
+        let settings = Self {
+            broker_url: read.broker_url(),
+            database_url: read.database_url(),
+            database_timeout: read.duration("database.timeout", 30 * SECOND, HOUR),
+            health_listen: read.or("health.listen", SocketAddr::from(([127, 0, 0, 1], 8080)), |text| {
+                parse(text, "an address and port such as 127.0.0.1:8080")
+            }),
+            log_format: read.or("log.format", LogFormat::Human, |text| match text {
+                "human" => Ok(LogFormat::Human),
+                "json" => Ok(LogFormat::Json),
+                _ => Err("expected human or json".to_owned()),
+            }),
+            log_filter: read.or("log.filter", "info".to_owned(), |text| {
+                tracing_subscriber::EnvFilter::try_new(text)
+                    .map(|_| text.to_owned())
+                    .map_err(|_| "expected a filter such as info or info,worker=debug".to_owned())
+            }),
+            lanes: read.number("worker.lanes", 2, 1, 16),
+            batch_count: read.number("worker.batch_count", 1000, 1, 1000),
+            batch_bytes: read.number("worker.batch_bytes", 4 * 1024 * 1024, 1024, 64 * 1024 * 1024),
+            publish_timeout: read.duration("worker.publish_timeout", 30 * SECOND, 10 * MINUTE),
+            give_back_after: read.duration("worker.give_back_after", MINUTE, 10 * MINUTE),
+            connect_timeout: read.duration("worker.connect_timeout", 10 * SECOND, MINUTE),
+            retry_max: read.duration("worker.retry_max", 5 * SECOND, MINUTE),
+            shutdown_grace: read.duration("worker.shutdown_grace", 20 * SECOND, HOUR),
+            sweep_interval: read.duration("sweep.interval", 10 * SECOND, HOUR),
+            sweep_age: read.duration("sweep.age", 30 * SECOND, DAY),
+            parked_interval: read.duration("parked.interval", 5 * SECOND, HOUR),
+            patience: read.duration("parked.patience", HOUR, 365 * DAY),
+            reversal_patience: read.duration("parked.reversal_patience", 30 * DAY, 3650 * DAY),
+            due_interval: read.duration("due.interval", MINUTE, HOUR),
+        };
+        reader.allow(&["broker.management_url"]);
+        reader.finish()?;
+        Ok(settings)
+    }
+
+    /// How the ledger is reached.
+    ///
+    /// # Errors
+    /// The URL is not one, which [`Self::read`] has ruled out.
+    pub fn ledger(&self, application: &str) -> Result<ledger::store::Settings, String> {
+        ledger::store::Settings::from_url(
+            self.database_url.expose_secret(),
+            application,
+            self.database_timeout,
+        )
+    }
+
+    /// What a lane may hold unacknowledged.
+    pub fn prefetch(&self) -> u16 {
+        u16::try_from(self.batch_count * 2).unwrap_or(2000)
+    }
+}
+
+fn parse<T: std::str::FromStr>(text: &str, expected: impl Display) -> Result<T, String> {
+    text.parse().map_err(|_| format!("expected {expected}"))
+}
