@@ -9,6 +9,7 @@
 //!
 //! A reversal may come before its commission, and a commission before its merchant is registered: they wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::commission::{
@@ -18,9 +19,11 @@ use contract::commission::{
 use contract::{Commands, Event, ReasonCode, Received, Refusal, SignedAmount};
 use ledger::rules::Refused;
 use ledger::{
-    About, AccountKey, Awaited, Books, Commission, CommissionState, Decision, Named, Needs, Rules, Shift,
+    About, AccountKey, Awaited, Books, Commission, CommissionState, Decision, Failure, Item, Named, Needs,
+    Rules, Shift, Store,
 };
 use rust_decimal::Decimal;
+use worker::Handler;
 
 /// The commissions worker's rules.
 #[derive(Debug, Clone)]
@@ -86,6 +89,12 @@ impl Rules for Commissions {
             CommissionCommand::Reverse(_) => self.reversal_patience,
             CommissionCommand::Credit(_) | CommissionCommand::Mature(_) => self.patience,
         }
+    }
+}
+
+impl Handler for Commissions {
+    async fn due(store: &mut Store, limit: i64) -> Result<Vec<Arc<Item<CommissionCommand>>>, Failure> {
+        store.commissions_due(limit).await
     }
 }
 

@@ -21,6 +21,8 @@ pub enum MalformedReason {
     RoutingKeyMismatch,
     /// The key was used before, with other content.
     IdempotencyConflict,
+    /// Well-formed, and yet it alone makes the ledger panic or the database refuse.
+    Culprit,
 }
 
 impl MalformedReason {
@@ -35,6 +37,7 @@ impl MalformedReason {
             Self::InvalidProperties => "invalid-properties",
             Self::RoutingKeyMismatch => "routing-key-mismatch",
             Self::IdempotencyConflict => "idempotency-conflict",
+            Self::Culprit => "culprit",
         }
     }
 }
@@ -45,42 +48,57 @@ impl MalformedReason {
 pub struct Malformed {
     /// The class.
     pub reason: MalformedReason,
-    /// Field, problem and what would be accepted; at most [`Malformed::MAX_DETAIL`] characters, none of
-    /// them a control character, and never a value from the message.
+    /// Field, problem and what would be accepted; at most [`Malformed::MAX_DETAIL`] characters, all of them
+    /// visible, and never a value from the message. A field's name may be the publisher's.
     pub detail: String,
 }
 
 impl Malformed {
-    /// Longer details are cut, and say so: an AMQP header is no place for a book.
+    /// Longer details lose their middle: an AMQP header is no place for a book, and the end says what would
+    /// be accepted.
     pub const MAX_DETAIL: usize = 400;
 
-    /// A malformed message of this class.
+    /// Longer paths, which only an unknown field's name can make, lose their end: what is wrong has to be seen.
+    const MAX_PATH: usize = 80;
+
+    /// A malformed message of this class. What nobody could see in `detail` (control and format characters,
+    /// line separators) is replaced.
     pub fn new(reason: MalformedReason, detail: impl fmt::Display) -> Self {
-        let mut detail: String =
-            detail.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        if let Some((cut, _)) = detail.char_indices().nth(Self::MAX_DETAIL) {
-            detail.truncate(cut);
-            detail.push('…');
+        let visible = |c: char| matches!(c, '"' | '\'' | '\\') || c.escape_debug().len() == 1;
+        let mut detail: Vec<char> = detail
+            .to_string()
+            .chars()
+            .map(|c| if visible(c) { c } else { char::REPLACEMENT_CHARACTER })
+            .collect();
+        if let Some(surplus) = detail.len().checked_sub(Self::MAX_DETAIL).filter(|surplus| *surplus > 0) {
+            let half = Self::MAX_DETAIL / 2;
+            detail.splice(half..=half + surplus, ['…']);
         }
-        Self { reason, detail }
+        Self { reason, detail: detail.into_iter().collect() }
     }
 
-    /// What serde found wrong, with the path to the field in front.
+    /// What serde found wrong, with the path to the field in front. `root` is where the document is in the
+    /// message: `data`, or nothing where it is the message.
     pub(crate) fn from_json(
         reason: MalformedReason,
         root: &str,
         error: &serde_path_to_error::Error<serde_json::Error>,
     ) -> Self {
         let inner = error.inner();
-        let position = format!(" at line {} column {}", inner.line(), inner.column());
         let text = inner.to_string();
-        let text = text.strip_suffix(&position).unwrap_or(&text);
-        let path = error.path().to_string();
+        let position = format!(" at line {} column {}", inner.line(), inner.column());
+        let problem = text.strip_suffix(&position).unwrap_or(&text);
+        let mut path = error.path().to_string();
+        if let Some((cut, _)) = path.char_indices().nth(Self::MAX_PATH) {
+            path.truncate(cut);
+            path.push('…');
+        }
         let path = match (root, path.as_str()) {
-            (root, ".") => root.to_owned(),
+            ("", "." | "?") => "the body".to_owned(),
+            (root, "." | "?") => root.to_owned(),
             ("", path) => path.to_owned(),
             (root, path) => format!("{root}.{path}"),
         };
-        if path.is_empty() { Self::new(reason, text) } else { Self::new(reason, format!("{path}: {text}")) }
+        Self::new(reason, format_args!("{path}: {problem}"))
     }
 }

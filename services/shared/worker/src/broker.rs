@@ -1,5 +1,6 @@
 //! Connections to the broker, and publishing that is only done when the broker has confirmed it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contract::{CONTENT_TYPE, Event};
@@ -41,6 +42,9 @@ pub enum BrokerError {
     /// No queue takes the message.
     #[error("no queue takes {0} messages")]
     Unroutable(usize),
+    /// AMQP's names have at most 255 bytes.
+    #[error("a routing key is longer than 255 bytes")]
+    RoutingKey,
     /// Confirms are off, which no channel of this module has.
     #[error("the broker was not asked to confirm")]
     Unconfirmed,
@@ -103,18 +107,18 @@ impl<'a> Outgoing<'a> {
 
 /// A channel that publishes with confirms.
 #[derive(Debug)]
-pub struct Publisher<'c> {
-    connection: &'c Connection,
+pub struct Publisher {
+    connection: Arc<Connection>,
     channel: Channel,
     timeout: Duration,
 }
 
-impl<'c> Publisher<'c> {
+impl Publisher {
     /// Opens a channel.
     ///
     /// # Errors
     /// The connection fails.
-    pub async fn open(connection: &'c Connection, timeout: Duration) -> Result<Self, BrokerError> {
+    pub async fn open(connection: Arc<Connection>, timeout: Duration) -> Result<Self, BrokerError> {
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Self { connection, channel, timeout })
@@ -136,14 +140,16 @@ impl<'c> Publisher<'c> {
     }
 
     async fn publish_and_wait(&self, messages: &[Outgoing<'_>]) -> Result<(), BrokerError> {
-        let starts = messages.iter().map(|message| {
-            self.channel.basic_publish(
-                ShortString::from(message.exchange),
-                ShortString::from(message.routing_key),
+        let starts = messages.iter().map(|message| async move {
+            let short = |text| ShortString::try_new(text).map_err(|_| BrokerError::RoutingKey);
+            let confirm = self.channel.basic_publish(
+                short(message.exchange)?,
+                short(message.routing_key)?,
                 BasicPublishOptions { mandatory: message.mandatory, ..Default::default() },
                 message.body,
                 message.properties.clone().with_delivery_mode(PERSISTENT),
-            )
+            );
+            Ok::<_, BrokerError>(confirm.await?)
         });
         let confirms = try_join_all(starts).await?;
         let (mut refused, mut unroutable) = (0, 0);

@@ -1,5 +1,113 @@
-//! The one consume loop, and everything a worker needs around its rules.
+//! The one consume loop, and everything a worker needs around its rules: broker, topology, settings,
+//! telemetry, health and shutdown.
+//!
+//! A worker is its [`Handler`] and a `main` that calls [`main`].
 
+mod backoff;
 pub mod broker;
+mod chores;
+mod clerk;
+mod fault;
+mod health;
+mod intake;
+mod lane;
 pub mod settings;
+mod supervisor;
+mod telemetry;
 pub mod topology;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use ledger::{Failure, Item, Rules, Store};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::health::Health;
+use crate::settings::Settings;
+use crate::supervisor::Supervisor;
+
+/// A worker: its rules, and what time makes due.
+pub trait Handler: Rules + std::fmt::Debug {
+    /// Commands that no message asks for and that are due now, at most `limit`. They are decided like any
+    /// other, so finding one twice does no harm.
+    fn due(
+        store: &mut Store,
+        limit: i64,
+    ) -> impl Future<Output = Result<Vec<Arc<Item<Self::Command>>>, Failure>> + Send;
+}
+
+#[derive(Debug, Parser)]
+#[command(version, about = "A worker of Saldo; settings come from SALDO__… variables and a TOML file")]
+struct Arguments {
+    /// TOML file with settings; the environment wins over it
+    #[arg(long, env = "SALDO_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Runs a worker until SIGTERM or SIGINT. Fails at once, naming all problems, if its settings are not usable;
+/// afterwards it never gives up.
+pub fn main<H: Handler>(rules: impl FnOnce(&Settings) -> H) -> ExitCode {
+    let arguments = Arguments::parse();
+    let started =
+        Settings::read(arguments.config.as_deref()).map_err(|error| error.to_string()).and_then(|settings| {
+            let ledger = settings.ledger(&format!("saldo {}", H::WORKER))?;
+            let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+            Ok((settings, ledger, runtime))
+        });
+    let (settings, ledger, runtime) = match started {
+        Ok(started) => started,
+        Err(problem) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "{}: {problem}", H::WORKER);
+            return ExitCode::FAILURE;
+        }
+    };
+    telemetry::start(&settings);
+    let rules = Arc::new(rules(&settings));
+    runtime.block_on(run(rules, Arc::new(settings), ledger))
+}
+
+async fn run<H: Handler>(
+    rules: Arc<H>,
+    settings: Arc<Settings>,
+    ledger: ledger::store::Settings,
+) -> ExitCode {
+    let address = settings.health_listen;
+    let listener = match health::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            error!(%error, %address, "the health endpoint cannot listen (setting health.listen)");
+            return ExitCode::FAILURE;
+        }
+    };
+    let shutdown = CancellationToken::new();
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        error!("signals cannot be received");
+        return ExitCode::FAILURE;
+    };
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping: finishing what is under way, returning what is not");
+        stop.cancel();
+    });
+    let health = Health::starting();
+    // Answers until the end: a worker that is draining is live, and not ready.
+    let served = CancellationToken::new();
+    let server = tokio::spawn(health::serve(listener, health.clone(), served.clone()));
+    info!(worker = H::WORKER, version = env!("CARGO_PKG_VERSION"), %address, "started");
+    Supervisor { rules, settings, ledger, health, shutdown }.run().await;
+    served.cancel();
+    let _ = server.await;
+    info!("stopped");
+    ExitCode::SUCCESS
+}

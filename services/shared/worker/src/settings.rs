@@ -89,10 +89,12 @@ impl Reader {
         if let Some(file) = file {
             match std::fs::read_to_string(file) {
                 // Parsed here first: the file's own error must not hide the environment's.
-                Ok(text) => match Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build() {
-                    Ok(parsed) => builder = builder.add_source(parsed),
-                    Err(_) => problems.push(format!("{}: is not a TOML file", file.display())),
-                },
+                Ok(text) => {
+                    match Config::builder().add_source(File::from_str(&text, FileFormat::Toml)).build() {
+                        Ok(parsed) => builder = builder.add_source(parsed),
+                        Err(_) => problems.push(format!("{}: is not a TOML file", file.display())),
+                    }
+                }
                 Err(error) => problems.push(format!("{}: {error}", file.display())),
             }
         }
@@ -131,9 +133,14 @@ impl Reader {
     }
 
     /// A secret without which nothing goes.
-    pub fn secret(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Result<(), String>) -> SecretString {
+    pub fn secret(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<(), String>,
+    ) -> SecretString {
         let Some(text) = self.text(key) else {
-            self.problems.push(format!("{key}: is missing (SALDO__{})", key.to_uppercase().replace('.', "__")));
+            self.problems
+                .push(format!("{key}: is missing (SALDO__{})", key.to_uppercase().replace('.', "__")));
             return SecretString::default();
         };
         if let Err(problem) = parse(&text) {

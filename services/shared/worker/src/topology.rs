@@ -169,7 +169,8 @@ impl Topology {
                 "x-overflow": "reject-publish",
             })),
         });
-        self.queues.push(Queue { name: dead.clone(), arguments: object(json!({ "x-queue-type": "quorum" })) });
+        self.queues
+            .push(Queue { name: dead.clone(), arguments: object(json!({ "x-queue-type": "quorum" })) });
         self.bindings.push(Binding { exchange: DEAD, queue: dead.clone(), routing_key: dead });
         self.bindings.push(Binding {
             exchange: COMMANDS,
@@ -271,6 +272,9 @@ mod tests {
             std::fs::write(path, &wanted).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == wanted, "deploy/rabbitmq/definitions.json is not what the code declares; run `just schemas`");
+        assert!(
+            committed == wanted,
+            "deploy/rabbitmq/definitions.json is not what the code declares; run `just schemas`"
+        );
     }
 }

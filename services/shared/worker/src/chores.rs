@@ -1,0 +1,166 @@
+//! What a worker does besides its queue: it publishes what may not have been published, decides parked
+//! commands whose time has come, and whatever else time makes due.
+//!
+//! Everything goes the same way as a delivered command: decide, commit, publish, mark. A crash at any step
+//! leaves work that the next round, of any process of this worker, finds again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::decide::Verdict;
+use ledger::{BatchId, Failure, Item};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{info, warn};
+
+use crate::Handler;
+use crate::broker::{BrokerError, Outgoing, Publisher};
+use crate::clerk::{Clerk, no_answer};
+use crate::lane::{End, Shared};
+
+/// Batches, or commands, looked at in one round.
+const ROUND: i64 = 500;
+
+/// Its name in the health report.
+const NAME: &str = "chores";
+
+/// A worker's chores, one at a time, on a connection and a channel of their own.
+#[derive(Debug)]
+pub(crate) struct Chores<H: Handler> {
+    shared: Arc<Shared>,
+    clerk: Clerk<H>,
+    publisher: Publisher,
+}
+
+/// Why a round did not get through.
+enum Trouble {
+    /// Tried again in the next round.
+    Ledger(Failure),
+    /// Tried again in the next round: the broker refuses some of the events.
+    Refused(BrokerError),
+    /// The session is over.
+    Broker(End),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Ledger(failure)
+    }
+}
+
+impl From<BrokerError> for Trouble {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Refused(_) => Self::Refused(error),
+            error => Self::Broker(error.into()),
+        }
+    }
+}
+
+impl<H: Handler> Chores<H> {
+    pub(crate) fn new(shared: Arc<Shared>, clerk: Clerk<H>, publisher: Publisher) -> Self {
+        Self { shared, clerk, publisher }
+    }
+
+    /// Works until the session ends.
+    pub(crate) async fn run(mut self) -> End {
+        let every = |pause: Duration| {
+            let mut ticks = interval(pause);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
+        let shared = Arc::clone(&self.shared);
+        let settings = &shared.settings;
+        let mut sweep = every(settings.sweep_interval);
+        let mut parked = every(settings.parked_interval);
+        let mut due = every(settings.due_interval);
+        let end = loop {
+            let done = tokio::select! {
+                biased;
+                () = shared.session.cancelled() => break End::Stopped,
+                () = shared.parked.notified() => self.decide_parked().await,
+                _ = sweep.tick() => self.sweep().await,
+                _ = parked.tick() => self.decide_parked().await,
+                _ = due.tick() => self.decide_due().await,
+            };
+            match done {
+                Ok(()) => shared.health.fine(NAME),
+                Err(Trouble::Ledger(failure)) => {
+                    self.clerk.note(&failure);
+                    shared.health.trouble(NAME, &failure);
+                    warn!(%failure, "the ledger is not available for chores");
+                }
+                Err(Trouble::Refused(error)) => warn!(%error, "events wait for a subscriber's full queue"),
+                Err(Trouble::Broker(end)) => break end,
+            }
+        };
+        shared.health.fine(NAME);
+        end
+    }
+
+    /// Publishes the events of batches that nobody has marked.
+    async fn sweep(&mut self) -> Result<(), Trouble> {
+        let age = self.shared.settings.sweep_age;
+        let batches = {
+            let limit = self.shared.settings.database_timeout;
+            let store = self.clerk.store().await?;
+            timeout(limit, store.unpublished(H::WORKER, age, ROUND)).await.map_err(|_| no_answer())??
+        };
+        for batch in &batches {
+            let limit = self.shared.settings.database_timeout;
+            let store = self.clerk.store().await?;
+            let unpublished = timeout(limit, store.events_of(*batch)).await.map_err(|_| no_answer())??;
+            let events: Vec<_> = unpublished.events.iter().map(Outgoing::event).collect();
+            self.publisher.publish(&events).await?;
+            self.mark(&[*batch]).await?;
+            info!(batch = batch.0, events = events.len(), "published a batch that was left unpublished");
+        }
+        Ok(())
+    }
+
+    /// Decides parked commands that need not, or may not, wait any longer.
+    async fn decide_parked(&mut self) -> Result<(), Trouble> {
+        loop {
+            let limit = self.shared.settings.database_timeout;
+            let store = self.clerk.store().await?;
+            let items = timeout(limit, store.parked_due::<H>(ROUND)).await.map_err(|_| no_answer())??;
+            if self.decide(&items).await? == 0 || self.shared.session.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decides what time has made due.
+    async fn decide_due(&mut self) -> Result<(), Trouble> {
+        loop {
+            let limit = self.shared.settings.database_timeout;
+            let store = self.clerk.store().await?;
+            let items = timeout(limit, H::due(store, ROUND)).await.map_err(|_| no_answer())??;
+            if self.decide(&items).await? == 0 || self.shared.session.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decides, publishes and marks; returns how many were decided.
+    async fn decide(&mut self, items: &[Arc<Item<H::Command>>]) -> Result<usize, Trouble> {
+        if items.is_empty() {
+            return Ok(0);
+        }
+        let settlement = self.clerk.settle(items, &[]).await?;
+        let stuck = settlement.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Dead(_))).count();
+        if stuck > 0 {
+            // There is no delivery to dead-letter; it stays where it is, for a person to look at.
+            warn!(count = stuck, "parked or due commands make the ledger fail; they stay");
+        }
+        let events: Vec<_> = settlement.events.iter().map(Outgoing::event).collect();
+        self.publisher.publish(&events).await?;
+        self.mark(&settlement.batches).await?;
+        Ok(settlement.events.len())
+    }
+
+    async fn mark(&mut self, batches: &[BatchId]) -> Result<(), Trouble> {
+        let limit = self.shared.settings.database_timeout;
+        let store = self.clerk.store().await?;
+        Ok(timeout(limit, store.mark_published(batches)).await.map_err(|_| no_answer())??)
+    }
+}

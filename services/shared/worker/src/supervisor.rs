@@ -1,0 +1,196 @@
+//! Keeps a worker working: connects, checks, starts the lanes, and starts over when anything fails, for ever.
+//!
+//! Publishing and consuming have a connection each: while the broker blocks publishers it reads nothing on
+//! theirs, and acks would wait with them. Nothing is consumed before the topology is found, the ledger's
+//! schema fits, and the broker has confirmed a message: a broker that is short of memory or disk must not be
+//! asked again and again for commands whose events it would not take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lapin::Connection;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::Handler;
+use crate::backoff::Backoff;
+use crate::broker::{self, BrokerError, Publisher};
+use crate::chores::Chores;
+use crate::clerk::Clerk;
+use crate::health::Health;
+use crate::lane::{End, Lane, Shared};
+use crate::settings::Settings;
+use crate::topology::{self, TopologyError};
+
+/// So many sessions lost in a row without one ack, and messages are taken one at a time.
+const LOSSES: u32 = 2;
+
+/// The longest pause after a session that did open: the broker is there, and a killer may be in its queue.
+const PAUSE_AFTER_LOSS: Duration = Duration::from_secs(1);
+
+/// How long connections may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Why a session could not be opened.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+    #[error("the ledger is not available: {0}")]
+    Ledger(#[from] ledger::Failure),
+}
+
+pub(crate) struct Supervisor<H: Handler> {
+    pub(crate) rules: Arc<H>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) ledger: ledger::store::Settings,
+    pub(crate) health: Health,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Two connections and what runs on them.
+struct Session<H: Handler> {
+    shared: Arc<Shared>,
+    consume: Connection,
+    publish: Arc<Connection>,
+    lanes: Vec<Lane<H>>,
+    chores: Chores<H>,
+}
+
+impl<H: Handler> Supervisor<H> {
+    /// Works until the shutdown token is cancelled.
+    pub(crate) async fn run(self) {
+        let mut pauses = Backoff::new(self.settings.retry_max);
+        let mut after_loss = Backoff::new(PAUSE_AFTER_LOSS.min(self.settings.retry_max));
+        let (mut losses, mut careful) = (0, false);
+        while !self.shutdown.is_cancelled() {
+            let opened = tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                opened = self.open(careful) => opened,
+            };
+            let session = match opened {
+                Ok(session) => session,
+                Err(error) => {
+                    self.health.trouble("session", &error);
+                    let cause =
+                        std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                    warn!(%error, cause, "not consuming, trying again");
+                    self.pause(pauses.pause()).await;
+                    continue;
+                }
+            };
+            pauses.reset();
+            self.health.fine("session");
+            info!(lanes = session.lanes.len(), careful, "consuming");
+            let shared = Arc::clone(&session.shared);
+            let end = session.run().await;
+            self.health.trouble("session", "not consuming");
+            let acked = shared.acked.load(Ordering::Relaxed);
+            match end {
+                End::Stopped => break,
+                End::Suspicious => {
+                    warn!("a command keeps coming back; taking one at a time until it is through");
+                    careful = true;
+                }
+                End::Past => {
+                    info!("through; taking batches again");
+                    (losses, careful) = (0, false);
+                }
+                End::Lost(why) => {
+                    losses = if acked == 0 { losses + 1 } else { 0 };
+                    careful |= losses >= LOSSES;
+                    if acked > 0 {
+                        after_loss.reset();
+                    }
+                    warn!(why, losses, careful, "the session is lost, starting over");
+                    self.pause(after_loss.pause()).await;
+                }
+            }
+        }
+    }
+
+    async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            () = self.shutdown.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    async fn open(&self, careful: bool) -> Result<Session<H>, OpenError> {
+        let settings = &self.settings;
+        let connect = |purpose: &str| {
+            let name = format!("{} {purpose}", H::WORKER);
+            async move { broker::connect(&settings.broker_url, &name, settings.connect_timeout).await }
+        };
+        let publish = Arc::new(connect("publish").await?);
+        topology::check_existence(&publish, H::WORKER).await?;
+        let publisher = Publisher::open(Arc::clone(&publish), settings.publish_timeout).await?;
+        publisher.probe().await?;
+        let clerk = || Clerk::new(Arc::clone(&self.rules), self.ledger.clone(), Arc::clone(settings));
+        let mut first = clerk();
+        first.store().await?;
+
+        let shared = Arc::new(Shared {
+            settings: Arc::clone(settings),
+            health: self.health.clone(),
+            shutdown: self.shutdown.clone(),
+            session: self.shutdown.child_token(),
+            acked: AtomicU64::new(0),
+            parked: Notify::new(),
+            careful,
+        });
+        let consume = connect("consume").await?;
+        let mut lanes = Vec::new();
+        for number in 1..=if careful { 1 } else { settings.lanes } {
+            lanes.push(Lane::open(number, Arc::clone(&shared), clerk(), &consume, &publish).await?);
+        }
+        let chores = Chores::new(Arc::clone(&shared), first, publisher);
+        Ok(Session { shared, consume, publish, lanes, chores })
+    }
+}
+
+impl<H: Handler> Session<H> {
+    /// Runs until one part ends, and then ends the others: each finishes the batch it has under way.
+    async fn run(self) -> End {
+        let Self { shared, consume, publish, lanes, chores } = self;
+        let mut parts = JoinSet::new();
+        for lane in lanes {
+            parts.spawn(lane.run());
+        }
+        parts.spawn(chores.run());
+        let mut first = None;
+        let grace = shared.settings.shutdown_grace;
+        loop {
+            let next = tokio::select! {
+                next = parts.join_next() => next,
+                () = overdue(&shared.shutdown, grace) => {
+                    warn!("the grace period is over; what is under way is left to its redelivery");
+                    parts.abort_all();
+                    break;
+                }
+            };
+            let Some(end) = next else { break };
+            shared.session.cancel();
+            // A part that panicked has left nothing half done that a new session would not do again.
+            let end = end.unwrap_or_else(|_| End::Lost("a part of the worker panicked".to_owned()));
+            if !matches!(end, End::Stopped) {
+                first.get_or_insert(end);
+            }
+        }
+        for connection in [&consume, &*publish] {
+            let _ = tokio::time::timeout(GOODBYE, connection.close(200, "done".into())).await;
+        }
+        if shared.shutdown.is_cancelled() { End::Stopped } else { first.unwrap_or(End::Stopped) }
+    }
+}
+
+/// Resolves when a shutdown has lasted longer than the grace period.
+async fn overdue(shutdown: &CancellationToken, grace: Duration) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(grace).await;
+}
