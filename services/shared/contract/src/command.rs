@@ -1,10 +1,14 @@
 //! Commands: how a message body becomes one, or why it never can.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::key::CommandKey;
-use crate::value::{self, MessageId, Source};
+use crate::value::{self, MessageId, Object, Source};
 use crate::{ContentHash, LengthPrefixed, Malformed, MalformedReason, MerchantId, OWN_SOURCES, Timestamp};
 
 /// The AMQP content type of every command and event.
@@ -13,8 +17,11 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json";
 /// A message may be this long, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 
-/// One command's data: a struct that serde reads, unknown fields refused.
-pub trait CommandData: Serialize + serde::de::DeserializeOwned {
+/// One command, made of its data. The error says which field is unacceptable beside the others, and why:
+/// `amount: has 3 decimals; …`.
+pub trait CommandData: TryFrom<Self::Data, Error = String> + Serialize {
+    /// The `data` of the message, field by field, unknown fields refused; the JSON Schema is generated from it.
+    type Data: DeserializeOwned + JsonSchema;
     /// What is done, without a version: `commission.credit`.
     const NAME: &'static str;
     /// The `type` of the message: the name and the version of its data.
@@ -25,7 +32,9 @@ pub trait CommandData: Serialize + serde::de::DeserializeOwned {
     /// # Errors
     /// A field is missing, unknown or has an unacceptable value.
     fn read(data: &RawValue) -> Result<Self, Malformed> {
-        read(data.get(), MalformedReason::InvalidData, "data")
+        let data: Self::Data = read(data.get(), MalformedReason::InvalidData, "data")?;
+        Self::try_from(data)
+            .map_err(|problem| Malformed::new(MalformedReason::InvalidData, format_args!("data.{problem}")))
     }
 }
 
@@ -66,67 +75,72 @@ pub struct Received<C> {
     pub command: C,
 }
 
-/// A `CloudEvents` 1.0 message. Other attributes are extensions and are allowed.
+/// A `CloudEvents` 1.0 message. Other attributes are extensions and are allowed, whatever they hold.
 #[derive(Deserialize)]
-pub(crate) struct Envelope<'a> {
+struct Envelope<'a> {
     #[expect(dead_code, reason = "checked while it is read")]
-    specversion: SpecVersion,
+    #[serde(deserialize_with = "spec_version")]
+    specversion: (),
     id: MessageId,
     source: Source,
-    #[serde(rename = "type")]
-    message_type: MessageType,
+    #[serde(borrow, rename = "type", deserialize_with = "message_type")]
+    message_type: Cow<'a, str>,
     time: Timestamp,
-    #[serde(default, deserialize_with = "value::present")]
     #[expect(dead_code, reason = "checked while it is read")]
-    datacontenttype: Option<JsonContent>,
-    #[serde(default)]
-    traceparent: Option<serde_json::Value>,
+    #[serde(default, deserialize_with = "json_content")]
+    datacontenttype: (),
+    /// Raw, because a malformed one is ignored, not refused.
+    #[serde(borrow, default)]
+    traceparent: Option<&'a RawValue>,
     #[expect(dead_code, reason = "refused while it is read")]
-    #[serde(default, deserialize_with = "value::present")]
-    data_base64: Option<NoBase64>,
+    #[serde(default, deserialize_with = "no_base64")]
+    data_base64: (),
     #[serde(borrow)]
     data: &'a RawValue,
 }
 
-macro_rules! checked_text {
-    ($name:ident, $expected:literal, $check:expr) => {
-        struct $name(#[allow(dead_code, reason = "some are only checked")] String);
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = value::text(deserializer, $expected)?;
-                let check: fn(&str) -> bool = $check;
-                if check(&text) {
-                    Ok(Self(text.into_owned()))
-                } else {
-                    Err(serde::de::Error::custom(concat!("is something else; expected ", $expected)))
-                }
-            }
-        }
-    };
+fn message_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+    value::text(deserializer, "a type such as \"commission.credit.v1\"")
 }
 
-checked_text!(SpecVersion, "the string \"1.0\"", |text| text == "1.0");
-checked_text!(MessageType, "a type such as \"commission.credit.v1\"", |_| true);
-checked_text!(JsonContent, "\"application/json\"", |text| text == "application/json");
-
-struct NoBase64;
-impl<'de> Deserialize<'de> for NoBase64 {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer)?;
-        Err(serde::de::Error::custom("is not accepted; expected the content as a JSON object in `data`"))
+fn spec_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    match &*value::text(deserializer, "the string \"1.0\"")? {
+        "1.0" => Ok(()),
+        _ => Err(D::Error::custom("is another text; expected the string \"1.0\"")),
     }
 }
 
-/// Reads JSON; only where that fails, once more with the path to the culprit, which costs time.
+fn json_content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    match &*value::text(deserializer, "\"application/json\"")? {
+        "application/json" => Ok(()),
+        _ => Err(D::Error::custom("is another text; expected \"application/json\"")),
+    }
+}
+
+fn no_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    IgnoredAny::deserialize(deserializer)?;
+    Err(D::Error::custom("is not accepted; expected the content as a JSON object in `data`"))
+}
+
+/// Reads a JSON object; only where that fails, once more to find out whether it is JSON at all and where the
+/// culprit is, which costs time.
 fn read<'a, T: Deserialize<'a>>(json: &'a str, reason: MalformedReason, root: &str) -> Result<T, Malformed> {
-    serde_json::from_str(json).or_else(|_| {
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let reason =
-                if error.inner().is_data() { reason } else { MalformedReason::NotJson };
-            Malformed::from_json(reason, root, &error)
-        })
-    })
+    if let Ok(Object(read)) = serde_json::from_str(json) {
+        return Ok(read);
+    }
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(json) {
+        return Err(Malformed::new(
+            MalformedReason::NotJson,
+            format_args!("the body: {error}; expected JSON"),
+        ));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let Object(read) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // Some strings (lone surrogates) and numbers (1e999) pass the grammar and are still no JSON one can read.
+        let reason = if error.inner().is_data() { reason } else { MalformedReason::NotJson };
+        Malformed::from_json(reason, root, &error)
+    })?;
+    Ok(read)
 }
 
 impl<C: Commands> Received<C> {
@@ -148,14 +162,6 @@ impl<C: Commands> Received<C> {
                 format_args!("the body is not UTF-8 at byte {}; JSON is", error.valid_up_to()),
             )
         })?;
-        if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
-            // Syntax first: `nul` is no JSON, `null` is JSON but no message.
-            read::<serde::de::IgnoredAny>(text, MalformedReason::NotJson, "")?;
-            return Err(Malformed::new(
-                MalformedReason::NotCloudEvents,
-                "the body is not a JSON object; expected one CloudEvents message",
-            ));
-        }
         let envelope: Envelope<'_> = read(text, MalformedReason::NotCloudEvents, "")?;
         if envelope.source.as_str().starts_with(OWN_SOURCES) {
             return Err(Malformed::new(
@@ -163,7 +169,7 @@ impl<C: Commands> Received<C> {
                 format_args!("source: starts with {OWN_SOURCES}, which is kept for Saldo's own messages"),
             ));
         }
-        let Some(command) = C::read(&envelope.message_type.0, envelope.data) else {
+        let Some(command) = C::read(&envelope.message_type, envelope.data) else {
             return Err(Malformed::new(
                 MalformedReason::UnknownType,
                 format_args!("type: is unknown here; expected one of {}", C::TYPES.join(", ")),
@@ -194,22 +200,28 @@ impl<C: Commands> Received<C> {
     }
 }
 
-/// A `traceparent` as W3C Trace Context writes it; anything else is ignored, as that says.
-fn trace(value: Option<serde_json::Value>) -> Option<String> {
-    let text = match value {
-        Some(serde_json::Value::String(text)) => text,
-        _ => return None,
+/// A `traceparent` as W3C Trace Context writes version 00; anything else is ignored, as that says.
+fn trace(value: Option<&RawValue>) -> Option<String> {
+    let text: String = serde_json::from_str(value?.get()).ok()?;
+    let hex = |part: &str, len| {
+        part.len() == len && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
-    let mut parts = text.split('-');
-    let mut hex = |len: usize| {
-        parts.next().is_some_and(|part| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    let some = |part: &str, len| hex(part, len) && part.bytes().any(|byte| byte != b'0');
+    let well_formed = match text.split('-').collect::<Vec<_>>()[..] {
+        [version, trace, parent, flags] => {
+            hex(version, 2) && version != "ff" && some(trace, 32) && some(parent, 16) && hex(flags, 2)
+        }
+        _ => false,
     };
-    let well_formed = hex(2) && hex(32) && hex(16) && hex(2) && parts.next().is_none();
     well_formed.then_some(text)
 }
 
-/// RFC 8785 form of data whose types cannot fail to serialise.
+/// RFC 8785 form of data whose types cannot fail to serialise. What `serde_json` writes is that form once the
+/// names are sorted, because names are ASCII and numbers whole and small; a test holds it against `serde_jcs`.
+#[expect(clippy::expect_used, reason = "no data at all would give all commands of a type the same content")]
 pub(crate) fn canonical<T: Serialize>(data: &T) -> Vec<u8> {
-    // Every key and value of a command is a string, a small integer or an object of those.
-    serde_jcs::to_vec(data).unwrap_or_default()
+    let mut data = serde_json::to_value(data)
+        .expect("every value of a command is a string, a whole number or an object");
+    data.sort_all_objects();
+    data.to_string().into_bytes()
 }

@@ -3,9 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{
-    CommandKey, Currency, EntryId, LengthPrefixed, MerchantId, SignedAmount, Timestamp,
-};
+use crate::{CommandKey, Currency, EntryId, LengthPrefixed, MerchantId, SignedAmount, Timestamp};
 
 /// One event's data.
 pub trait EventData: Serialize {

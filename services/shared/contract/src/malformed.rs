@@ -5,7 +5,7 @@ use std::fmt;
 /// The class of a malformed message, written to the dead letter as `saldo-reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MalformedReason {
-    /// Not JSON, not UTF-8, or nested too deeply.
+    /// Not JSON or not UTF-8.
     NotJson,
     /// JSON, but not a `CloudEvents` 1.0 message as the contract wants it.
     NotCloudEvents,

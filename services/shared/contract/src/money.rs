@@ -30,7 +30,7 @@ impl Currency {
     /// Every currency that is accepted, by code.
     pub fn all() -> impl Iterator<Item = Self> {
         let mut all: Vec<_> = iso_currency::Currency::iter().filter(|c| c.exponent().is_some()).collect();
-        all.sort_by_key(|c| c.code());
+        all.sort_by_key(iso_currency::Currency::code);
         all.into_iter().map(Self)
     }
 }
@@ -97,7 +97,8 @@ impl JsonSchema for Currency {
 pub struct Amount(Decimal);
 
 impl Amount {
-    const EXPECTED: &'static str = "a decimal string above zero such as \"12.50\", below 10^12, digits and one point only";
+    const EXPECTED: &'static str =
+        "a decimal string above zero such as \"12.50\", below 10^12, digits and one point only";
     const PATTERN: &'static str = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,4})?$";
     /// A digit other than zero somewhere: JSON Schema's way to say "above zero" of a string.
     const ABOVE_ZERO: &'static str = "[1-9]";
@@ -170,21 +171,19 @@ impl Money {
     /// # Errors
     /// The amount has more decimals than the currency (trailing zeros included: `1.50` yen is refused).
     pub fn new(amount: Amount, currency: Currency) -> Result<Self, String> {
-        Self::positive(amount.0, currency).ok_or_else(|| {
-            format!(
-                "amount: has {} decimals; {currency} amounts have at most {}",
-                amount.0.scale(),
-                currency.exponent()
-            )
-        })
+        let (decimals, most) = (amount.0.scale(), currency.exponent());
+        Self::positive(amount.0, currency)
+            .filter(|_| decimals <= most)
+            .ok_or_else(|| format!("amount: has {decimals} decimals; expected at most the currency's {most}"))
     }
 
-    /// A decimal that is known to be positive and exact, such as the rest of a commission; `None` if it is not.
+    /// A decimal that is known to be positive and exact, such as the rest of a commission; `None` if it is
+    /// not. Trailing zeros do not matter here: what the database returns may have them.
     pub fn positive(amount: Decimal, currency: Currency) -> Option<Self> {
+        let mut amount = amount.normalize();
         if amount <= Decimal::ZERO || amount.scale() > currency.exponent() {
             return None;
         }
-        let mut amount = amount;
         amount.rescale(currency.exponent());
         Some(Self { amount, currency })
     }
@@ -211,9 +210,17 @@ impl From<Money> for Amount {
 pub struct SignedAmount(Decimal);
 
 impl SignedAmount {
-    /// A figure of this currency.
+    /// A figure of this currency: a sum of its amounts, so that the exponent holds it exactly.
     pub fn new(mut figure: Decimal, currency: Currency) -> Self {
+        debug_assert!(
+            figure.normalize().scale() <= currency.exponent(),
+            "a sum of amounts has their decimals"
+        );
         figure.rescale(currency.exponent());
+        if figure.is_zero() {
+            // A difference can be minus zero, which would be written "-0.00".
+            figure.set_sign_positive(true);
+        }
         Self(figure)
     }
 }

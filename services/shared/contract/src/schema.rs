@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::command::CommandData;
 use crate::commission::{
-    CommissionCredit, CommissionCreditData, CommissionCredited, CommissionHeld, CommissionMatured,
-    CommissionRefused, CommissionReverse, CommissionReverseData, CommissionReversed,
+    CommissionCredit, CommissionCredited, CommissionHeld, CommissionMatured, CommissionRefused,
+    CommissionReverse, CommissionReversed,
 };
 use crate::event::EventData;
 use crate::{MessageId, Source, Timestamp};
@@ -34,8 +34,8 @@ pub struct MessageSchema {
 /// Every message of the contract.
 pub fn all() -> Vec<MessageSchema> {
     vec![
-        command::<CommissionCredit, CommissionCreditData>(),
-        command::<CommissionReverse, CommissionReverseData>(),
+        command::<CommissionCredit>(),
+        command::<CommissionReverse>(),
         event::<CommissionCredited>(),
         event::<CommissionHeld>(),
         event::<CommissionMatured>(),
@@ -44,24 +44,45 @@ pub fn all() -> Vec<MessageSchema> {
     ]
 }
 
-fn command<C: CommandData, Data: JsonSchema>() -> MessageSchema {
-    let mut source = of::<Source>();
-    source["not"] = json!({ "pattern": format!("^{}", crate::OWN_SOURCES) });
-    message(C::TYPE, Direction::Command, source, of::<Data>())
+fn command<C: CommandData>() -> MessageSchema {
+    let mut schema = message(C::TYPE, of::<C::Data>());
+    let properties = &mut schema["properties"];
+    properties["source"]["not"] = json!({ "pattern": own_sources() });
+    properties["traceparent"] = json!({
+        "description": "W3C trace context, carried on to the events; ignored where malformed.",
+    });
+    MessageSchema { message_type: C::TYPE, direction: Direction::Command, schema }
 }
 
 fn event<D: EventData + JsonSchema>() -> MessageSchema {
-    let own = json!({ "type": "string", "pattern": format!("^{}", crate::OWN_SOURCES) });
-    let mut event = message(D::TYPE, Direction::Event, own, of::<D>());
-    event.schema["properties"]["causationsource"] = of::<Source>();
-    event.schema["properties"]["causationid"] = of::<MessageId>();
-    if let Some(required) = event.schema["required"].as_array_mut() {
+    let mut schema = message(D::TYPE, written::<D>());
+    let properties = &mut schema["properties"];
+    properties["id"] = json!({ "type": "string", "pattern": "^[0-9a-f]{32}$" });
+    properties["source"] = json!({ "type": "string", "pattern": own_sources() });
+    properties["causationsource"] = described(of::<Source>(), "The `source` of the command that caused it.");
+    properties["causationid"] = described(of::<MessageId>(), "The `id` of the command that caused it.");
+    properties["traceparent"] = json!({
+        "type": "string",
+        "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
+        "description": "The command's W3C trace context.",
+    });
+    if let Some(required) = schema["required"].as_array_mut() {
         required.extend([json!("causationsource"), json!("causationid")]);
     }
-    event
+    MessageSchema { message_type: D::TYPE, direction: Direction::Event, schema }
 }
 
-fn message(message_type: &'static str, direction: Direction, source: Value, mut data: Value) -> MessageSchema {
+fn own_sources() -> String {
+    format!("^{}", crate::OWN_SOURCES)
+}
+
+fn described(mut schema: Value, description: &str) -> Value {
+    schema["description"] = description.into();
+    schema
+}
+
+/// The envelope that commands and events share, around this data.
+fn message(message_type: &str, mut data: Value) -> Value {
     let definitions = data.as_object_mut().and_then(|data| data.remove("$defs"));
     let mut schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -71,11 +92,11 @@ fn message(message_type: &'static str, direction: Direction, source: Value, mut 
         "properties": {
             "specversion": { "const": "1.0" },
             "id": of::<MessageId>(),
-            "source": source,
+            "source": of::<Source>(),
             "type": { "const": message_type },
             "time": of::<Timestamp>(),
             "datacontenttype": { "const": "application/json" },
-            "traceparent": { "description": "W3C trace context, carried on to the events." },
+            "traceparent": {},
             "data_base64": false,
             "data": data,
         },
@@ -84,11 +105,20 @@ fn message(message_type: &'static str, direction: Direction, source: Value, mut 
     if let Some(definitions) = definitions {
         schema["$defs"] = definitions;
     }
-    MessageSchema { message_type, direction, schema }
+    schema
 }
 
+/// The schema of what `T` writes: fields it may leave out are not required.
+fn written<T: JsonSchema>() -> Value {
+    generated::<T>(SchemaSettings::draft2020_12().for_serialize())
+}
+
+/// The schema of what `T` reads.
 fn of<T: JsonSchema>() -> Value {
-    let mut settings = SchemaSettings::draft2020_12();
+    generated::<T>(SchemaSettings::draft2020_12().for_deserialize())
+}
+
+fn generated<T: JsonSchema>(mut settings: SchemaSettings) -> Value {
     settings.meta_schema = None;
     let schema: Schema = settings.into_generator().into_root_schema_for::<T>();
     let mut schema = schema.to_value();

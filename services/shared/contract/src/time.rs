@@ -10,12 +10,29 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 /// A point in time in UTC, in whole microseconds (what Postgres keeps; finer parts of a message's time are
-/// cut off), in the years 1970 to 9999.
+/// cut off). Read from a message: RFC 3339, in the years 1970 to 9999, capital `T` and `Z`, no leap second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(OffsetDateTime);
 
 impl Timestamp {
     const EXPECTED: &'static str = "an RFC 3339 time such as 2026-11-22T10:00:00Z, in the years 1970 to 9999";
+    /// RFC 3339 with capital letters, without leap seconds, with at most nine decimals.
+    const PATTERN: &'static str = concat!(
+        "^(19[7-9][0-9]|[2-9][0-9]{3})-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9]",
+        r"(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+    );
+
+    /// What [`Self::PATTERN`] says beyond what the `time` crate checks: that takes any year, anything for the
+    /// `T`, leap seconds and any number of decimals.
+    fn has_shape(text: &str) -> bool {
+        let bytes = text.as_bytes();
+        let decimals = bytes.iter().skip(20).take_while(|byte| byte.is_ascii_digit()).count();
+        bytes.get(..4) >= Some(b"1970")
+            && bytes.get(10) == Some(&b'T')
+            && bytes.get(17..19) != Some(b"60")
+            && decimals <= 9
+            && !text.ends_with('z')
+    }
 
     /// Microseconds since 1970-01-01T00:00:00Z.
     pub fn as_micros(self) -> i64 {
@@ -36,17 +53,16 @@ impl Timestamp {
 
 impl From<OffsetDateTime> for Timestamp {
     fn from(time: OffsetDateTime) -> Self {
-        let time = time.to_offset(UtcOffset::UTC);
-        let micros = time.microsecond();
-        Self(time.replace_microsecond(micros).unwrap_or(time))
+        Self(time.to_offset(UtcOffset::UTC).truncate_to_microsecond())
     }
 }
 
 impl std::str::FromStr for Timestamp {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        OffsetDateTime::parse(text, &Rfc3339)
-            .ok()
+        Some(text)
+            .filter(|text| Self::has_shape(text))
+            .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
             .and_then(|time| time.checked_to_offset(UtcOffset::UTC))
             .filter(|time| (1970..=9999).contains(&time.year()))
             .map(Self::from)
@@ -81,6 +97,6 @@ impl JsonSchema for Timestamp {
         "Timestamp".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "date-time", "description": Self::EXPECTED })
+        json_schema!({ "type": "string", "format": "date-time", "pattern": Self::PATTERN, "description": Self::EXPECTED })
     }
 }

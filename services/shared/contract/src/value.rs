@@ -13,7 +13,7 @@ macro_rules! refuse {
     ($($kind:ident),+) => { $(refuse!(@$kind);)+ };
     (@null) => {
         fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Err(E::custom(format_args!("{} (leave an optional field out instead)", is("null", &self))))
+            Err(E::custom(is("null (what is absent is left out)", &self)))
         }
     };
     (@boolean) => {

@@ -1,0 +1,536 @@
+//! What the reader says of messages that can never be decided. Bodies that no JSON value can stand for are
+//! here; the others are examples.
+
+use contract::{MAX_MESSAGE_BYTES, Malformed, MalformedReason};
+use serde_json::{Value, json};
+
+use crate::support::{example, pointers, read};
+
+const CREDIT: &str = "commission.credit.v1";
+
+fn refused(body: impl AsRef<[u8]>) -> String {
+    match read(body.as_ref()) {
+        Ok(_) => panic!("was read: {}", String::from_utf8_lossy(body.as_ref())),
+        Err(malformed) => malformed.to_string(),
+    }
+}
+
+/// A credit as text, with one text replaced by another.
+fn credit(find: &str, replace: &str) -> String {
+    let text = example(CREDIT, "valid");
+    assert_eq!(text.matches(find).count(), 1, "{find}");
+    text.replace(find, replace)
+}
+
+#[test]
+fn what_is_no_json_is_called_that() {
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        (
+            "nothing",
+            vec![],
+            "not-json: the body: EOF while parsing a value at line 1 column 0; expected JSON",
+        ),
+        (
+            "blank",
+            b" \n".to_vec(),
+            "not-json: the body: EOF while parsing a value at line 2 column 0; expected JSON",
+        ),
+        (
+            "a word",
+            b"nul".to_vec(),
+            "not-json: the body: EOF while parsing a value at line 1 column 3; expected JSON",
+        ),
+        (
+            "a byte order mark",
+            credit("{\n  \"specversion\"", "\u{feff}{\n  \"specversion\"").into(),
+            "not-json: the body: expected value at line 1 column 1; expected JSON",
+        ),
+        (
+            "invalid UTF-8",
+            b"{\"id\":\"\xff\"}".to_vec(),
+            "not-json: the body is not UTF-8 at byte 7; JSON is",
+        ),
+        (
+            "two messages",
+            example(CREDIT, "valid").repeat(2).into(),
+            "not-json: the body: trailing characters at line 20 column 1; expected JSON",
+        ),
+        (
+            "a comma too many",
+            credit("T10:00:00Z\"\n  }", "T10:00:00Z\",\n  }").into(),
+            "not-json: the body: key must be a string at line 18 column 3; expected JSON",
+        ),
+        (
+            "a raw control character",
+            credit("c-17", "c\u{1}17").into(),
+            r"not-json: the body: control character (\u0000-\u001F) found while parsing a string at line 11 column 18; expected JSON",
+        ),
+        (
+            "a lone surrogate",
+            credit("c-17", r"c\ud83d").into(),
+            "not-json: data.customer: unexpected end of hex escape",
+        ),
+        (
+            "a lone surrogate in the envelope",
+            credit("order-9001-level-1", r"\udc00").into(),
+            "not-json: id: lone leading surrogate in hex escape",
+        ),
+        (
+            "a number no one can hold",
+            credit("\"level\": 1", "\"level\": 1e999").into(),
+            "not-json: data.level: number out of range",
+        ),
+        (
+            "not a number",
+            credit("\"level\": 1", "\"level\": NaN").into(),
+            "not-json: the body: expected value at line 15 column 14; expected JSON",
+        ),
+        (
+            "deep, and open",
+            deep[..deep.len() - 1].into(),
+            "not-json: the body: EOF while parsing an object at line 1 column 1200; expected JSON",
+        ),
+    ];
+    for (what, body, expected) in cases {
+        assert_eq!(refused(body), expected, "{what}");
+    }
+}
+
+#[test]
+fn json_that_is_no_cloud_event_is_called_that() {
+    let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    let batch = format!("[{}]", example(CREDIT, "valid"));
+    let cases = [
+        (
+            "null",
+            "null".to_owned(),
+            "not-cloudevents: the body: is null (what is absent is left out); expected an object",
+        ),
+        ("a batch", batch, "not-cloudevents: the body: is an array; expected an object"),
+        (
+            "a string",
+            "\"commission.credit.v1\"".to_owned(),
+            "not-cloudevents: the body: is a string; expected an object",
+        ),
+        ("a number", "12.5".to_owned(), "not-cloudevents: the body: is a number; expected an object"),
+        ("nothing in it", "{}".to_owned(), "not-cloudevents: the body: missing field `specversion`"),
+        ("200 levels", deep, "not-cloudevents: the body: missing field `specversion`"),
+        (
+            "30,000 levels",
+            "[".repeat(15_000) + &"]".repeat(15_000),
+            "not-cloudevents: the body: is an array; expected an object",
+        ),
+        (
+            "an old version",
+            credit("\"1.0\"", "\"0.3\""),
+            r#"not-cloudevents: specversion: is another text; expected the string "1.0""#,
+        ),
+        (
+            "a number as version",
+            credit("\"1.0\"", "1.0"),
+            r#"not-cloudevents: specversion: is a number; expected the string "1.0""#,
+        ),
+        (
+            "null as id",
+            credit("\"order-9001-level-1\"", "null"),
+            "not-cloudevents: id: is null (what is absent is left out); expected a string: 1 to 128 characters, none of them a control character",
+        ),
+        (
+            "a number as id",
+            credit("\"order-9001-level-1\"", "9001"),
+            "not-cloudevents: id: is a number; expected a string: 1 to 128 characters, none of them a control character",
+        ),
+        (
+            "an escaped NUL in the id",
+            credit("order-9001-level-1", r"order\u0000"),
+            "not-cloudevents: id: has a control character; expected 1 to 128 characters, none of them a control character",
+        ),
+        (
+            "a long id",
+            credit("order-9001-level-1", &"a".repeat(129)),
+            "not-cloudevents: id: has 129 characters; expected 1 to 128",
+        ),
+        (
+            "a source of Saldo's",
+            credit("/affiliates/eu", "/saldo/commissions"),
+            "not-cloudevents: source: starts with /saldo/, which is kept for Saldo's own messages",
+        ),
+        (
+            "another content type",
+            credit("application/json", "application/json; charset=utf-8"),
+            r#"not-cloudevents: datacontenttype: is another text; expected "application/json""#,
+        ),
+        (
+            "no content type",
+            credit("\"application/json\"", "null"),
+            r#"not-cloudevents: datacontenttype: is null (what is absent is left out); expected "application/json""#,
+        ),
+        (
+            "base64",
+            credit("\"time\":", "\"data_base64\": \"e30=\", \"time\":"),
+            "not-cloudevents: data_base64: is not accepted; expected the content as a JSON object in `data`",
+        ),
+        (
+            "null in base64",
+            credit("\"time\":", "\"data_base64\": null, \"time\":"),
+            "not-cloudevents: data_base64: is not accepted; expected the content as a JSON object in `data`",
+        ),
+        (
+            "an id twice",
+            credit("\"time\":", "\"id\": \"a\", \"time\":"),
+            "not-cloudevents: the body: duplicate field `id`",
+        ),
+        (
+            "an id twice, once escaped",
+            credit("\"time\":", r#""\u0069d": "a", "time":"#),
+            "not-cloudevents: the body: duplicate field `id`",
+        ),
+        (
+            "data twice",
+            credit("\"time\":", "\"data\": {}, \"time\":"),
+            "not-cloudevents: the body: duplicate field `data`",
+        ),
+    ];
+    for (what, body, expected) in cases {
+        assert_eq!(refused(body), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_type_of_nobody_is_called_that() {
+    for unknown in
+        ["commission.credit", "commission.credit.v2", "commission.mature.v1", "Commission.credit.v1", ""]
+    {
+        assert_eq!(
+            refused(credit("commission.credit.v1", unknown)),
+            "unknown-type: type: is unknown here; expected one of commission.credit.v1, commission.reverse.v1"
+        );
+    }
+}
+
+#[test]
+fn amounts_are_positive_decimal_strings() {
+    let expected =
+        "expected a decimal string above zero such as \"12.50\", below 10^12, digits and one point only";
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let long = format!("\"{}\"", "9".repeat(30_000));
+    let cases = [
+        (r#""1e3""#, "is not such a decimal"),
+        (r#""1_000""#, "is not such a decimal"),
+        (r#""1,5""#, "is not such a decimal"),
+        (r#""+5""#, "is not such a decimal"),
+        (r#""-5""#, "is not such a decimal"),
+        (r#""5.""#, "is not such a decimal"),
+        (r#"".5""#, "is not such a decimal"),
+        (r#"".""#, "is not such a decimal"),
+        (r#""1.2.3""#, "is not such a decimal"),
+        (r#""""#, "is not such a decimal"),
+        (r#"" 5""#, "is not such a decimal"),
+        (r#""5\n""#, "is not such a decimal"),
+        (r#""0x5""#, "is not such a decimal"),
+        (r#""NaN""#, "is not such a decimal"),
+        (r#""١٢""#, "is not such a decimal"),
+        (r#""01""#, "has a leading zero"),
+        (r#""00""#, "has a leading zero"),
+        (r#""0""#, "is zero"),
+        (r#""0.0000""#, "is zero"),
+        (r#""12.50000""#, "has more than four decimals"),
+        (r#""1000000000000""#, "is too large"),
+        (&long, "is too large"),
+        ("12.50", "is a number"),
+        ("12", "is a number"),
+        ("-12", "is a number"),
+        ("true", "is a boolean"),
+        ("null", "is null (what is absent is left out)"),
+        (r#"{"value": "12.50"}"#, "is an object"),
+        (r#"["12.50"]"#, "is an array"),
+        (&deep, "is an array"),
+    ];
+    for (amount, problem) in cases {
+        let expected = format!("invalid-data: data.amount: {problem}; {expected}");
+        assert_eq!(refused(credit("\"12.50\"", amount)), expected, "{amount}");
+    }
+    for amount in ["0.01", "0.1", "1", "1.5", "999999999999.99"] {
+        assert!(read(credit("12.50", amount).as_bytes()).is_ok(), "{amount}");
+    }
+}
+
+#[test]
+fn amounts_have_no_more_decimals_than_their_currency() {
+    let cases = [("JPY", 0), ("EUR", 2), ("KWD", 3), ("CLF", 4)];
+    for (currency, most) in cases {
+        let of = |decimals: usize| {
+            let amount =
+                if decimals == 0 { "1250".to_owned() } else { format!("1.{}", "0".repeat(decimals)) };
+            credit("\"12.50\"", &format!("\"{amount}\"")).replace("EUR", currency)
+        };
+        for decimals in 0..=4 {
+            match read(of(decimals).as_bytes()) {
+                Ok(_) => assert!(decimals <= most, "{currency} {decimals}"),
+                Err(malformed) => assert_eq!(
+                    malformed.to_string(),
+                    format!(
+                        "invalid-data: data.amount: has {decimals} decimals; expected at most the currency's {most}"
+                    )
+                ),
+            }
+        }
+    }
+}
+
+#[test]
+fn data_that_is_wrong_is_told_by_field() {
+    let cases = [
+        (
+            "a small currency",
+            credit("EUR", "eur"),
+            "invalid-data: data.currency: is no such currency; expected an ISO 4217 currency code such as EUR",
+        ),
+        (
+            "gold",
+            credit("EUR", "XAU"),
+            "invalid-data: data.currency: is no such currency; expected an ISO 4217 currency code such as EUR",
+        ),
+        (
+            "a level of 21",
+            credit("\"level\": 1", "\"level\": 21"),
+            "invalid-data: data.level: is out of range; expected a whole number from 1 to 20",
+        ),
+        (
+            "a level of -1",
+            credit("\"level\": 1", "\"level\": -1"),
+            "invalid-data: data.level: is out of range; expected a whole number from 1 to 20",
+        ),
+        (
+            "a level of 1.5",
+            credit("\"level\": 1", "\"level\": 1.5"),
+            "invalid-data: data.level: is no such number; expected a whole number from 1 to 20",
+        ),
+        (
+            "a level as a string",
+            credit("\"level\": 1", "\"level\": \"1\""),
+            "invalid-data: data.level: is a string; expected a whole number from 1 to 20",
+        ),
+        (
+            "an escaped NUL",
+            credit("Summer campaign", r"Summer\u0000campaign"),
+            "invalid-data: data.note: has a control character; expected 1 to 500 characters, no control characters but tab and line feed",
+        ),
+        (
+            "a C1 control character",
+            credit("Summer campaign", "Summer\u{85}campaign"),
+            "invalid-data: data.note: has a control character; expected 1 to 500 characters, no control characters but tab and line feed",
+        ),
+        (
+            "a carriage return",
+            credit("Summer campaign", r"Summer\rcampaign"),
+            "invalid-data: data.note: has a control character; expected 1 to 500 characters, no control characters but tab and line feed",
+        ),
+        (
+            "a name that is long",
+            credit("c-17", &"é".repeat(129)),
+            "invalid-data: data.customer: has 129 characters; expected 1 to 128",
+        ),
+        (
+            "a merchant with a dot",
+            credit("acme", "acme.eu"),
+            "invalid-data: data.merchant: has other characters; expected 1 to 63 lower-case letters, digits and hyphens",
+        ),
+        (
+            "a field twice",
+            credit("\"order\":", "\"amount\": \"99\", \"order\":"),
+            "invalid-data: data: duplicate field `amount`",
+        ),
+        (
+            "a field in capitals",
+            credit("\"order\":", "\"Order\":"),
+            "invalid-data: data.Order: unknown field `Order`, expected one of `merchant`, `customer`, `amount`, `currency`, `order`, `level`, `note`, `available_at`",
+        ),
+        (
+            "an amount twice, once escaped",
+            credit("\"order\":", r#""\u0061mount": "99", "order":"#),
+            "invalid-data: data: duplicate field `amount`",
+        ),
+        (
+            "a private name of the parser",
+            credit("\"order\":", "\"$serde_json::private::RawValue\":"),
+            "invalid-data: data.$serde_json::private::RawValue: unknown field `$serde_json::private::RawValue`, expected one of `merchant`, `customer`, `amount`, `currency`, `order`, `level`, `note`, `available_at`",
+        ),
+        (
+            "a leap second",
+            credit("2026-12-22T10:00:00Z", "2026-12-31T23:59:60Z"),
+            "invalid-data: data.available_at: is no such time; expected an RFC 3339 time such as 2026-11-22T10:00:00Z, in the years 1970 to 9999",
+        ),
+    ];
+    for (what, body, expected) in cases {
+        assert_eq!(refused(body), expected, "{what}");
+    }
+}
+
+#[test]
+fn data_that_is_no_object_is_refused() {
+    let cases = [
+        ("null", "null"),
+        ("true", "a boolean"),
+        ("12", "a number"),
+        (r#""{\"merchant\":\"acme\"}""#, "a string"),
+        (r#"["acme","c-17","12.50","EUR"]"#, "an array"),
+    ];
+    for (data, kind) in cases {
+        let body = format!(
+            r#"{{"specversion":"1.0","id":"a","source":"/a","type":"{CREDIT}","time":"2026-11-22T10:00:00Z","data":{data}}}"#
+        );
+        let refused = refused(&body);
+        let kind = kind.trim_start_matches("null");
+        assert!(refused.starts_with("invalid-data: data: is "), "{refused}");
+        assert!(refused.contains(kind) && refused.contains("; expected an object"), "{refused}");
+    }
+}
+
+#[test]
+fn extensions_may_hold_anything() {
+    let deep = format!("{}1{}", r#"{"a":["#.repeat(200), "]}".repeat(200));
+    for extension in ["null", "12.5", "1e999", "\"\\ud800\"", "[]", "{\"data\": {}}", deep.as_str()] {
+        let body = credit("\"time\":", &format!("\"extension\": {extension}, \"time\":"));
+        assert!(read(body.as_bytes()).is_ok(), "{extension}");
+    }
+    let twice = credit("\"time\":", "\"extension\": 1, \"extension\": 2, \"time\":");
+    assert!(read(twice.as_bytes()).is_ok());
+}
+
+#[test]
+fn a_malformed_traceparent_is_ignored() {
+    let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let of = |text: &str| {
+        let body = credit(&format!("\"{good}\""), text);
+        read(body.as_bytes()).unwrap_or_else(|malformed| panic!("{text}: {malformed}")).traceparent
+    };
+    assert_eq!(of(&format!("\"{good}\"")).as_deref(), Some(good));
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let bad = [
+        "null".to_owned(),
+        "7".to_owned(),
+        "\"\"".to_owned(),
+        "\"\\ud800\"".to_owned(),
+        deep,
+        format!("\"{}\"", good.to_uppercase()),
+        format!("\"{good}-00\""),
+        format!("\"{}\"", good.replacen("00", "ff", 1)),
+        format!("\"{}\"", good.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32))),
+        format!("\"{}\"", good.replace("b7ad6b7169203331", &"0".repeat(16))),
+        format!("\"{good} \""),
+    ];
+    for text in bad {
+        assert_eq!(of(&text), None, "{text}");
+    }
+}
+
+#[test]
+fn size_is_looked_at_first() {
+    let fill = |bytes: usize| {
+        let body = credit("\"time\":", "\"extension\": \"\", \"time\":");
+        let missing = bytes - body.len();
+        body.replace("\"extension\": \"\"", &format!("\"extension\": \"{}\"", "a".repeat(missing)))
+    };
+    assert!(read(fill(MAX_MESSAGE_BYTES).as_bytes()).is_ok());
+    assert_eq!(
+        refused(fill(MAX_MESSAGE_BYTES + 1)),
+        "too-large: the body has 32769 bytes; at most 32768 are accepted"
+    );
+    assert_eq!(
+        refused(vec![0xff; 1 << 20]),
+        "too-large: the body has 1048576 bytes; at most 32768 are accepted"
+    );
+}
+
+#[test]
+fn details_are_short_and_visible_whatever_the_publisher_sends() {
+    let name = format!("\u{202e}\u{0}\u{1b}[31m\n\u{2028}\u{feff}é{}", "x".repeat(20_000));
+    let body = credit("\"order\"", &json!(name).to_string());
+    let Err(Malformed { reason, detail }) = read(body.as_bytes()) else { panic!("was read") };
+    assert_eq!(reason, MalformedReason::InvalidData);
+    assert_eq!(detail.chars().count(), Malformed::MAX_DETAIL);
+    assert!(detail.starts_with("data.\u{fffd}\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}\u{fffd}éxxx"), "{detail}");
+    assert!(detail.contains(": unknown field `") && detail.ends_with("`note`, `available_at`"), "{detail}");
+
+    let exact = Malformed::new(MalformedReason::InvalidData, "é".repeat(Malformed::MAX_DETAIL));
+    assert_eq!(exact.detail, "é".repeat(Malformed::MAX_DETAIL));
+}
+
+/// Puts texts, numbers and containers of them everywhere in every example: whatever is said of it, they are
+/// not repeated.
+#[test]
+fn no_value_is_ever_repeated() {
+    let texts = [
+        "canary",
+        "canary\u{1}",
+        "CANARY",
+        "canary 7310731",
+        "7310731e1",
+        "-7310731",
+        "7310731.",
+        "07310731",
+        "7310731.07310",
+        "7310731-11-22T10:00:00Z",
+        "73107310731073",
+        "/saldo/canary",
+    ];
+    let mut values: Vec<Value> = texts.iter().map(|text| json!(text)).collect();
+    values.extend([json!("canary".repeat(200)), json!(7_310_731), json!(-7_310_731), json!(7_310_731.5)]);
+    values.extend([json!(7.310_731e200), json!(u64::MAX / 7_310_731 * 7_310_731)]);
+    let containers: Vec<Value> =
+        values.iter().flat_map(|value| [json!([value]), json!({ "a": value })]).collect();
+    values.extend(containers);
+
+    let mut refusals = 0;
+    for (message_type, name) in [
+        (CREDIT, "valid"),
+        (CREDIT, "valid-minimal"),
+        ("commission.reverse.v1", "valid"),
+        ("commission.reverse.v1", "valid-all-that-is-left"),
+    ] {
+        let message: Value = serde_json::from_str(&example(message_type, name)).unwrap();
+        for at in pointers(&message) {
+            for value in &values {
+                let mut message = message.clone();
+                *message.pointer_mut(&at).unwrap() = value.clone();
+                let Err(malformed) = read(message.to_string().as_bytes()) else { continue };
+                let said = malformed.to_string().to_lowercase();
+                refusals += 1;
+                for secret in ["canary", "7310731", "731073", "7.310", &value.to_string()] {
+                    assert!(!said.contains(secret), "{at} {value}: {said}");
+                }
+            }
+        }
+    }
+    assert!(refusals > 1_500, "{refusals}");
+}
+
+/// The same for bodies that are no JSON: cut anywhere, or with one byte in the place of another anywhere.
+#[test]
+fn no_value_of_a_broken_body_is_repeated() {
+    let mut message: Value = serde_json::from_str(&example(CREDIT, "valid")).unwrap();
+    message["id"] = json!("canary-1");
+    message["source"] = json!("/canary");
+    for name in ["merchant", "customer", "order", "note"] {
+        message["data"][name] = json!("canary-2");
+    }
+    message["data"]["amount"] = json!("7310731.01");
+    let body = message.to_string().into_bytes();
+    assert!(read(&body).is_ok());
+    let check = |body: &[u8]| {
+        if let Err(malformed) = read(body) {
+            let said = malformed.to_string();
+            assert!(!said.contains("canary") && !said.contains("731073"), "{said}");
+        }
+    };
+    for at in 0..body.len() {
+        check(&body[..at]);
+        for byte in [b'"', b'\\', b'{', b'}', b'[', b']', b',', b':', b'0', b'-', b' ', 0, 0x80, 0xff] {
+            let mut body = body.clone();
+            body[at] = byte;
+            check(&body);
+        }
+    }
+}
