@@ -1,0 +1,32 @@
+# Shortcuts; `just` alone lists them. Everything here is also a plain command: just is not needed.
+
+_list:
+    @{{ just_executable() }} --list --unsorted
+
+# Saldo on this machine: installs, builds, starts, demonstrates, stays up (--once, --fresh)
+up *options:
+    deploy/local/up {{ options }}
+
+# All checks and tests, or the steps named: format, lint, test, queries, demo
+test *steps:
+    tests/run {{ steps }}
+
+# Formatting and clippy alone
+lint:
+    tests/run format lint
+
+# The end-to-end tests, or those whose names contain NAME, with servers of their own
+e2e *name:
+    deploy/local/servers cargo test --workspace --test '*' {{ name }}
+
+# The benchmark, with servers of its own
+bench *options:
+    deploy/local/servers cargo run --release -p tests --bin bench -- {{ options }}
+
+# Query metadata for builds without a database: after changing a query or a migration
+prepare:
+    schemas/database/prepare
+
+# JSON Schemas of commands and events: after changing their types
+schemas:
+    cargo run -q -p saldo -- schemas schemas/messages
