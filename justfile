@@ -19,9 +19,10 @@ lint:
 e2e *name:
     deploy/local/servers cargo test --workspace --test '*' {{ name }}
 
-# The benchmark, with servers of its own
+# The benchmark, with servers of its own: [COMMANDS] [CUSTOMERS]
 bench *options:
-    deploy/local/servers cargo run --release -p tests --bin bench -- {{ options }}
+    cargo build --release
+    deploy/local/servers cargo run --release -p tests --bin drain -- {{ options }}
 
 # Query metadata for builds without a database: after changing a query or a migration
 prepare:
