@@ -1,0 +1,83 @@
+//! Drains a queue of commissions with one worker process, outcome events on, and prints commands per second
+//! and the worker's peak memory.
+//!
+//!     deploy/local/servers cargo run --release -p tests --bin drain -- [COMMANDS] [CUSTOMERS]
+//!
+//! The clock runs from the first committed batch until every command is in the ledger and every outcome event
+//! is in a subscriber's queue. Absolute figures mean little on another machine; compare runs on one.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::float_arithmetic,
+    reason = "a program for developers"
+)]
+
+use std::time::{Duration, Instant};
+
+use lapin::options::{QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use tests::worker_process::program;
+use tests::{Publisher, World, credit};
+
+const SUBSCRIBER: &str = "bench.subscriber";
+
+#[tokio::main]
+async fn main() {
+    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>().unwrap());
+    let commands = arguments.next().unwrap_or(100_000);
+    let customers = arguments.next().unwrap_or(10_000);
+
+    let world = World::new().await;
+    let publisher = world.publisher().await;
+    subscribe(&publisher).await;
+    println!("publishing {commands} commissions for {customers} customers");
+    let messages: Vec<_> = (0..commands)
+        .map(|n| {
+            credit(&format!("order-{n}-level-1"), &format!("customer-{}", n * 7919 % customers), "12.50")
+        })
+        .collect();
+    publisher.publish(&messages).await;
+    drop(messages);
+
+    println!("draining");
+    let mut builder = world.worker();
+    let worker = builder.program(program("commissions")).start();
+    let mut database = world.superuser().await;
+    let mut began = None;
+    let finished = loop {
+        let done: i64 = sqlx::query_scalar("SELECT coalesce(sum(entries), 0)::bigint FROM account")
+            .fetch_one(&mut database)
+            .await
+            .unwrap();
+        if done > 0 {
+            began.get_or_insert_with(Instant::now);
+        }
+        if usize::try_from(done).unwrap() == commands && events(&publisher).await == commands {
+            break Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let seconds = (finished - began.unwrap()).as_secs_f64();
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let (rate, memory) = (commands as f64 / seconds, worker.peak_memory() as f64 / 1_048_576.0);
+    println!("{commands} commands in {seconds:.2} s: {rate:.0} commands/s, every outcome event confirmed");
+    println!("peak memory of the worker: {memory:.1} MiB");
+}
+
+/// A subscriber whose queue keeps every event, to count them.
+async fn subscribe(publisher: &Publisher) {
+    let options = QueueDeclareOptions { durable: true, ..Default::default() };
+    publisher.channel.queue_declare(SUBSCRIBER.into(), options, FieldTable::default()).await.unwrap();
+    let (exchange, any) = (worker::topology::EVENTS.into(), "#".into());
+    publisher
+        .channel
+        .queue_bind(SUBSCRIBER.into(), exchange, any, QueueBindOptions::default(), FieldTable::default())
+        .await
+        .unwrap();
+}
+
+async fn events(publisher: &Publisher) -> usize {
+    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+    let queue = publisher.channel.queue_declare(SUBSCRIBER.into(), options, FieldTable::default()).await;
+    usize::try_from(queue.unwrap().message_count()).unwrap()
+}

@@ -1,0 +1,40 @@
+//! What tests and benchmark share: a world of their own each (database, virtual host, users), workers as real
+//! processes, publishers, and collectors of what comes out.
+//!
+//! Servers are found through `SALDO_TEST_DATABASE_URL`, `SALDO_TEST_AMQP_URL` and `SALDO_TEST_MANAGEMENT_URL`,
+//! all with an administrator's login; `tests/run` sets them.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail loudly")]
+
+pub mod broker;
+pub mod message;
+pub mod worker_process;
+pub mod world;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub use broker::{Collector, Publisher};
+pub use message::{credit, reverse};
+pub use worker_process::{Worker, WorkerBuilder};
+pub use world::World;
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until `probe` gives a value; otherwise fails with what it saw last.
+pub async fn eventually<T, S, F>(what: &str, patience: Duration, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, S>>,
+    S: std::fmt::Debug,
+{
+    let began = Instant::now();
+    loop {
+        match probe().await {
+            Ok(value) => return value,
+            Err(seen) if began.elapsed() > patience => {
+                panic!("not within {patience:?}: {what}; last seen: {seen:?}")
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(25)).await,
+        }
+    }
+}

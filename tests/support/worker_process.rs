@@ -1,0 +1,196 @@
+//! A worker as a process.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{PATIENCE, World, eventually};
+
+/// A worker's settings before it is started.
+#[derive(Debug, Clone)]
+pub struct WorkerBuilder {
+    program: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+impl WorkerBuilder {
+    pub(crate) fn new(world: &World) -> Self {
+        let mut builder = Self { program: program("commissions-under-test"), environment: BTreeMap::new() };
+        builder
+            .set("SALDO__BROKER__URL", world.worker_amqp_url())
+            .set("SALDO__DATABASE__URL", world.database_url(Some("saldo_commissions")))
+            .set("SALDO__LOG__FILTER", "info");
+        builder
+    }
+
+    /// Sets an environment variable, such as `SALDO__WORKER__LANES`.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Runs another program, such as a release build.
+    pub fn program(&mut self, program: PathBuf) -> &mut Self {
+        self.program = program;
+        self
+    }
+
+    /// Kills itself by SIGKILL when it comes to this fault point (`received`, `committed`, `published`) for the
+    /// n-th time.
+    pub fn dies_at(&mut self, point: &str, n: usize) -> &mut Self {
+        self.set("SALDO_FAULT", format!("{point}:{n}"))
+    }
+
+    /// Starts it, without waiting.
+    pub fn start(&self) -> Worker {
+        static WORKERS: AtomicU32 = AtomicU32::new(1);
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let number = WORKERS.fetch_add(1, Ordering::SeqCst);
+        let log = std::env::temp_dir().join(format!("saldo-worker-{}-{number}.log", std::process::id()));
+        let output = File::create(&log).unwrap();
+        let child = Command::new(&self.program)
+            .envs(&self.environment)
+            .env("SALDO__HEALTH__LISTEN", format!("127.0.0.1:{port}"))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        Worker { child, port, log, ended: None }
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn ready(&self) -> Worker {
+        let worker = self.start();
+        worker.wait_ready(PATIENCE).await;
+        worker
+    }
+}
+
+/// A program of this workspace, built beside the test.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|program| program.exists())
+        .unwrap_or_else(|| panic!("{name} is not built beside {}", test.display()))
+}
+
+/// A running worker. Killed when dropped; its log is printed if the test fails.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+    port: u16,
+    log: PathBuf,
+    ended: Option<ExitStatus>,
+}
+
+impl Worker {
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `/readyz`: whether it is ready, and what it says.
+    pub async fn readiness(&self) -> Option<(bool, Value)> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.port);
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
+        let response = client.get(url).send().await.ok()?;
+        let ready = response.status().is_success();
+        Some((ready, response.json().await.unwrap_or(Value::Null)))
+    }
+
+    /// Waits until it is ready.
+    pub async fn wait_ready(&self, patience: Duration) {
+        eventually("the worker is ready", patience, || async {
+            match self.readiness().await {
+                Some((true, _)) => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until it says that it is not ready; returns its troubles.
+    pub async fn wait_not_ready(&self, patience: Duration) -> Value {
+        eventually("the worker is not ready", patience, || async {
+            match self.readiness().await {
+                Some((false, troubles)) => Ok(troubles),
+                other => Err(other),
+            }
+        })
+        .await
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, signal: &str) {
+        let status =
+            Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status().unwrap();
+        assert!(status.success(), "kill -{signal}");
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().unwrap();
+        }
+        self.ended.is_none()
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self, patience: Duration) -> ExitStatus {
+        let began = std::time::Instant::now();
+        while self.is_running() {
+            assert!(began.elapsed() < patience, "the worker has not ended within {patience:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.ended.unwrap()
+    }
+
+    /// SIGTERM, and waits for the exit status.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended(PATIENCE).await
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.ended = self.child.wait().ok();
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The most memory it has had resident, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            #[expect(clippy::print_stderr, reason = "a failing test shows what the worker said")]
+            for line in tail.iter().rev() {
+                eprintln!("worker {}: {line}", self.id());
+            }
+        }
+        let _ = std::fs::remove_file(&self.log);
+    }
+}

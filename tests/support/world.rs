@@ -1,0 +1,189 @@
+//! A database and a virtual host of one's own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, PgConnection};
+use tokio::sync::OnceCell;
+use worker::topology::{Limits, Topology};
+
+use crate::worker_process::WorkerBuilder;
+use crate::{Collector, Publisher};
+
+/// The password of every role and user that tests make.
+pub const PASSWORD: &str = "for-tests-only";
+
+fn server(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: run the tests through tests/run, or inside deploy/local/servers")
+    })
+}
+
+/// A test's own database and virtual host, with the merchant `acme` registered.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// Database and virtual host have this name.
+    pub name: String,
+}
+
+impl World {
+    /// A new world with the default topology.
+    pub async fn new() -> Self {
+        Self::with_limits(Limits::default()).await
+    }
+
+    /// A new world whose queues have these limits.
+    pub async fn with_limits(limits: Limits) -> Self {
+        static WORLDS: AtomicU32 = AtomicU32::new(1);
+        let number = WORLDS.fetch_add(1, Ordering::SeqCst);
+        let world = Self { name: format!("saldo_{}_{number}", std::process::id()) };
+        tokio::join!(world.make_database(), world.make_vhost(limits));
+        world
+    }
+
+    async fn make_database(&self) {
+        static ROLES: OnceCell<()> = OnceCell::const_new();
+        let mut admin = PgConnection::connect(&server("SALDO_TEST_DATABASE_URL")).await.unwrap();
+        admin.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {}", self.name))).await.unwrap();
+        let mut database = self.superuser().await;
+        ledger::schema::migrate(&mut database).await.unwrap();
+        // Roles belong to the server: one password change at a time.
+        ROLES
+            .get_or_init(|| async {
+                for role in ["saldo_commissions", "saldo_operator"] {
+                    let statement = format!("ALTER ROLE {role} PASSWORD '{PASSWORD}'");
+                    admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+                }
+            })
+            .await;
+        self.register("acme", 0).await;
+    }
+
+    async fn make_vhost(&self, limits: Limits) {
+        let user = amqp_user();
+        self.manage("PUT", &format!("vhosts/{}", self.name), None).await;
+        let all = json!({ "configure": ".*", "write": ".*", "read": ".*" });
+        self.manage("PUT", &format!("permissions/{}/{user}", self.name), Some(all)).await;
+        self.manage("PUT", "users/saldo_commissions_test", Some(json!({ "password": PASSWORD, "tags": "" })))
+            .await;
+        let worker = json!({
+            "configure": "^$", "write": r"^saldo\.(events|dead)$", "read": r"^saldo\.commissions$",
+        });
+        self.manage("PUT", &format!("permissions/{}/saldo_commissions_test", self.name), Some(worker)).await;
+        let definitions = Topology::new(limits).definitions(&self.name);
+        self.manage("POST", &format!("definitions/{}", self.name), Some(definitions)).await;
+    }
+
+    /// Registers a merchant.
+    pub async fn register(&self, merchant: &str, hold_days: i32) {
+        sqlx::query("INSERT INTO merchant (id, name, hold_days) VALUES ($1, $1, $2) ON CONFLICT (id) DO UPDATE SET hold_days = $2")
+            .bind(merchant)
+            .bind(hold_days)
+            .execute(&mut self.superuser().await)
+            .await
+            .unwrap();
+    }
+
+    /// The management API; fails the test on any refusal.
+    pub async fn manage(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        let url = format!("{}/api/{path}", server("SALDO_TEST_MANAGEMENT_URL"));
+        let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);
+        if let Some(body) = body {
+            request = request.json(&body);
+        } else if method == "PUT" {
+            request = request.json(&json!({}));
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// A connection as superuser, `search_path` set.
+    pub async fn superuser(&self) -> PgConnection {
+        let mut connection = PgConnection::connect(&self.database_url(None)).await.unwrap();
+        connection.execute("SET search_path = saldo").await.unwrap();
+        connection
+    }
+
+    /// A connection as one of the service roles, `search_path` set.
+    pub async fn connect_as(&self, role: &str) -> PgConnection {
+        let mut connection = PgConnection::connect(&self.database_url(Some(role))).await.unwrap();
+        connection.execute("SET search_path = saldo").await.unwrap();
+        connection
+    }
+
+    /// The database's URL, as the superuser or as a role.
+    pub fn database_url(&self, role: Option<&str>) -> String {
+        let url = server("SALDO_TEST_DATABASE_URL");
+        let (scheme, rest) = url.split_once("://").unwrap();
+        let (login, rest) = rest.split_once('@').unwrap();
+        let host = rest.split('/').next().unwrap();
+        match role {
+            Some(role) => format!("{scheme}://{role}:{PASSWORD}@{host}/{}", self.name),
+            None => format!("{scheme}://{login}@{host}/{}", self.name),
+        }
+    }
+
+    /// The broker's URL for the administrator, in this virtual host.
+    pub fn amqp_url(&self) -> String {
+        format!("{}/{}", server("SALDO_TEST_AMQP_URL"), self.name)
+    }
+
+    /// The broker's URL for the worker's own user.
+    pub fn worker_amqp_url(&self) -> String {
+        let url = server("SALDO_TEST_AMQP_URL");
+        let (_, host) = url.split_once('@').unwrap();
+        format!("amqp://saldo_commissions_test:{PASSWORD}@{host}/{}", self.name)
+    }
+
+    /// A worker, to be configured and started.
+    pub fn worker(&self) -> WorkerBuilder {
+        WorkerBuilder::new(self)
+    }
+
+    /// A confirmed publisher.
+    pub async fn publisher(&self) -> Publisher {
+        Publisher::connect(self).await
+    }
+
+    /// Collects every event from now on.
+    pub async fn events(&self) -> Collector {
+        Collector::bound(self, worker::topology::EVENTS, "#").await
+    }
+
+    /// Takes what is, and what arrives, in the commissions worker's dead queue.
+    pub async fn dead_letters(&self) -> Collector {
+        Collector::of_queue(self, &worker::topology::dead_queue("commissions")).await
+    }
+
+    /// Messages in a queue, ready and unacknowledged, as the broker counts them (its figures are a few seconds old).
+    pub async fn depth(&self, queue: &str) -> u64 {
+        let queue = self.manage("GET", &format!("queues/{}/{queue}", self.name), None).await;
+        queue["messages"].as_u64().unwrap_or(u64::MAX)
+    }
+
+    /// One number from the database.
+    pub async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&mut self.superuser().await).await.unwrap()
+    }
+
+    /// A customer's balance in EUR.
+    pub async fn balance(&self, customer: &str) -> Decimal {
+        sqlx::query_scalar(
+            "SELECT coalesce(sum(balance), 0) FROM account WHERE customer = $1 AND currency = 'EUR'",
+        )
+        .bind(customer)
+        .fetch_one(&mut self.superuser().await)
+        .await
+        .unwrap()
+    }
+}
+
+/// The administrator's name at the broker.
+pub fn amqp_user() -> String {
+    let url = server("SALDO_TEST_AMQP_URL");
+    url.split_once("://").unwrap().1.split(':').next().unwrap().to_owned()
+}
