@@ -11,10 +11,13 @@ mod fault;
 mod health;
 mod intake;
 mod lane;
+pub mod management;
 pub mod settings;
+pub mod submit;
 mod supervisor;
 mod telemetry;
 pub mod topology;
+pub mod watch;
 
 use std::future::Future;
 use std::path::PathBuf;

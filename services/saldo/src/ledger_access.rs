@@ -1,0 +1,53 @@
+//! Connecting to the ledger.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ledger::store::Settings as Database;
+use sqlx::{ConnectOptions, PgConnection};
+
+use crate::settings::Settings;
+
+/// For a statement that only looks, or writes one row.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_mins(1);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why the ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    #[error("database.url is not usable")]
+    Url,
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
+    #[error("the database did not answer within {} s", CONNECT_TIMEOUT.as_secs())]
+    Silent,
+    #[error(transparent)]
+    Schema(#[from] ledger::schema::SchemaMismatch),
+}
+
+/// A connection to a ledger whose schema is not looked at.
+pub(crate) async fn connect_unchecked(database: Option<Database>) -> Result<PgConnection, LedgerError> {
+    let database = database.ok_or(LedgerError::Url)?;
+    match tokio::time::timeout(CONNECT_TIMEOUT, database.options().connect()).await {
+        Ok(connected) => connected.map_err(LedgerError::Unreachable),
+        Err(_) => Err(LedgerError::Silent),
+    }
+}
+
+/// A connection to a ledger with this program's schema.
+pub(crate) async fn connect(database: Option<Database>) -> Result<PgConnection, LedgerError> {
+    let mut connection = connect_unchecked(database).await?;
+    ledger::schema::check(&mut connection).await?;
+    Ok(connection)
+}
+
+/// The same for a command that needs no other setting.
+pub(crate) async fn open(
+    config: Option<&Path>,
+) -> Result<PgConnection, Box<dyn std::error::Error + Send + Sync>> {
+    let mut settings = Settings::read(config);
+    let database = settings.database(STATEMENT_TIMEOUT);
+    settings.finish()?;
+    Ok(connect(database).await?)
+}

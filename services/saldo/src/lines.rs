@@ -1,0 +1,163 @@
+//! A file of commands, one JSON message a line, read as far as it can be: what is wrong with a message is the
+//! worker's to say.
+
+use std::io::{self, Read};
+
+use contract::commission::CommissionCommand;
+use contract::{CommandKey, Commands, ContentHash, Malformed, MalformedReason, Received};
+use serde_json::Value;
+
+/// AMQP's longest routing key, in bytes.
+const MAX_ROUTING_KEY: usize = 255;
+
+/// The bytes of a file, or of standard input.
+pub(crate) fn contents(file: &str) -> io::Result<Vec<u8>> {
+    let read = if file == "-" {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(file)
+    };
+    read.map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}")))
+}
+
+/// A line that holds a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// Its number in the file, from 1, empty lines included.
+    pub(crate) number: usize,
+    /// The message: the line without its end.
+    pub(crate) body: Vec<u8>,
+    /// `data.merchant`, if there is such a text.
+    pub(crate) merchant: Option<String>,
+    /// `source`, if there is such a text.
+    pub(crate) source: Option<String>,
+    /// `id`, if there is such a text.
+    pub(crate) id: Option<String>,
+    /// `<merchant>.<type without version>`, if both can be read.
+    pub(crate) routing_key: Option<String>,
+}
+
+/// All lines that hold anything.
+pub(crate) fn parse(contents: &[u8]) -> Vec<Line> {
+    let lines = contents.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    (1..)
+        .zip(lines)
+        .filter(|(_, line)| !line.trim_ascii().is_empty())
+        .map(|(number, line)| Line::new(number, line))
+        .collect()
+}
+
+impl Line {
+    pub(crate) fn new(number: usize, body: &[u8]) -> Self {
+        let json: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let merchant = text(&json["data"]["merchant"]);
+        let routing_key = merchant
+            .as_ref()
+            .zip(json["type"].as_str())
+            .map(|(merchant, message_type)| format!("{merchant}.{}", without_version(message_type)));
+        Self {
+            number,
+            body: body.to_vec(),
+            merchant,
+            source: text(&json["source"]),
+            id: text(&json["id"]),
+            routing_key: routing_key.filter(|key| key.len() <= MAX_ROUTING_KEY),
+        }
+    }
+
+    /// What makes it the same command with the same content, read as a worker reads it.
+    ///
+    /// # Errors
+    /// A worker would find it malformed.
+    pub(crate) fn command(&self) -> Result<(CommandKey, Option<ContentHash>), Malformed> {
+        match read::<CommissionCommand>(&self.body) {
+            // A type that a newer worker may know.
+            Err(malformed) if malformed.reason == MalformedReason::UnknownType => {
+                self.key().map(|key| (key, None)).ok_or(malformed)
+            }
+            read => read.map(|(key, content)| (key, Some(content))),
+        }
+    }
+
+    fn key(&self) -> Option<CommandKey> {
+        Some(CommandKey {
+            merchant: self.merchant.as_deref()?.parse().ok()?,
+            source: self.source.as_deref()?.parse().ok()?,
+            id: self.id.as_deref()?.parse().ok()?,
+        })
+    }
+}
+
+fn read<C: Commands>(body: &[u8]) -> Result<(CommandKey, ContentHash), Malformed> {
+    Received::<C>::read(body).map(|received| (received.key, received.content))
+}
+
+/// `commission.credit` of `commission.credit.v1`.
+fn without_version(message_type: &str) -> &str {
+    let is_version = |part: &str| {
+        part.strip_prefix('v')
+            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    match message_type.rsplit_once('.') {
+        Some((name, version)) if is_version(version) => name,
+        _ => message_type,
+    }
+}
+
+/// Whether AMQP can carry it.
+pub(crate) fn routing_key(text: &str) -> Result<String, String> {
+    if text.len() <= MAX_ROUTING_KEY {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("expected at most {MAX_ROUTING_KEY} bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(body: &str) -> Option<String> {
+        Line::new(1, body.as_bytes()).routing_key
+    }
+
+    #[test]
+    fn a_routing_key_is_merchant_and_type_without_version() {
+        let read =
+            |message_type: &str| key(&format!(r#"{{"type":"{message_type}","data":{{"merchant":"demo"}}}}"#));
+        assert_eq!(read("commission.credit.v1").as_deref(), Some("demo.commission.credit"));
+        assert_eq!(read("commission.credit.v12").as_deref(), Some("demo.commission.credit"));
+        assert_eq!(read("commission.credit").as_deref(), Some("demo.commission.credit"));
+        assert_eq!(read("commission.v").as_deref(), Some("demo.commission.v"));
+        assert_eq!(read(&"x".repeat(300)), None);
+    }
+
+    #[test]
+    fn a_line_is_read_leniently() {
+        let line = Line::new(
+            1,
+            br#"{"type":"a.b.v1","id":7,"source":"/s","data":{"merchant":"demo","amount":1.5}}"#,
+        );
+        assert_eq!(line.routing_key.as_deref(), Some("demo.a.b"));
+        assert_eq!((line.source.as_deref(), line.id), (Some("/s"), None));
+        for body in [
+            "{",
+            "[]",
+            r#"{"data":{"merchant":"demo"}}"#,
+            r#"{"type":"a.v1","data":{"merchant":1}}"#,
+            "\u{feff}{}",
+        ] {
+            assert_eq!(key(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn lines_keep_their_number_and_their_exact_bytes() {
+        let lines = parse(b"  {\"a\": 1}\r\n\n \t\r\n\xff\xfe");
+        let read: Vec<(usize, &[u8])> =
+            lines.iter().map(|line| (line.number, line.body.as_slice())).collect();
+        assert_eq!(read, [(1, b"  {\"a\": 1}".as_slice()), (4, b"\xff\xfe".as_slice())]);
+    }
+}

@@ -1,0 +1,65 @@
+//! Where the command line writes: the only module that touches standard output and error.
+
+use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
+
+use serde::Serialize;
+
+/// Standard output for results, buffered; standard error for messages.
+pub(crate) struct Output {
+    results: BufWriter<Stdout>,
+}
+
+impl Output {
+    pub(crate) fn new() -> Self {
+        Self { results: BufWriter::new(io::stdout()) }
+    }
+
+    /// A line of the result.
+    pub(crate) fn line(&mut self, line: impl Display) -> io::Result<()> {
+        writeln!(self.results, "{line}")
+    }
+
+    /// A line of the result, as JSON.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.results, value)?;
+        writeln!(self.results)
+    }
+
+    /// A message to the person; what was said before comes first. Nobody may be listening, which is no failure.
+    pub(crate) fn message(&mut self, message: impl Display) {
+        let _ = self.results.flush();
+        let _ = writeln!(io::stderr(), "saldo: {message}");
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.results.flush()
+    }
+
+    /// Whether a person reads the results.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.results.get_ref().is_terminal()
+    }
+}
+
+/// Whether the reader of standard output has gone (`saldo … | head`).
+pub(crate) fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    let is = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
+    error.downcast_ref::<io::Error>().is_some_and(is)
+}
+
+/// An error and what caused it. Parts that a part before them already says are left out.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,109 @@
+//! How results look: tables for people, JSON lines for programs.
+
+use std::io;
+
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
+use serde::Serialize;
+
+use crate::fate::Fate;
+use crate::lines::Line;
+use crate::output::Output;
+
+/// One line's report. The order of the fields is the order of the JSON.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    line: usize,
+    merchant: Option<&'a str>,
+    source: Option<&'a str>,
+    id: Option<&'a str>,
+    #[serde(flatten)]
+    fate: &'a Fate,
+}
+
+/// Writes what became of each line.
+pub(crate) fn outcomes(lines: &[Line], fates: &[Fate], json: bool, output: &mut Output) -> io::Result<()> {
+    let rows = lines.iter().zip(fates).map(|(line, fate)| Row {
+        line: line.number,
+        merchant: line.merchant.as_deref(),
+        source: line.source.as_deref(),
+        id: line.id.as_deref(),
+        fate,
+    });
+    if json {
+        return rows.into_iter().try_for_each(|row| output.json(&row));
+    }
+    let text = |text: Option<&str>| text.unwrap_or("").to_owned();
+    let rows = rows.map(|row| {
+        let why = match (&row.fate.reason, &row.fate.detail) {
+            (Some(reason), Some(detail)) => format!("{reason}: {detail}"),
+            (reason, detail) => text(reason.as_deref().or(detail.as_deref())),
+        };
+        let (line, outcome) = (row.line.to_string(), row.fate.outcome.clone());
+        [line, text(row.merchant), text(row.source), text(row.id), outcome, why]
+    });
+    table(["line", "merchant", "source", "id", "outcome", "why"], &[0], rows, output)
+}
+
+/// A line below the header and nothing else: rows can be copied, and cut with other tools.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// Writes a table; the columns in `right` are flushed right. As wide as the terminal, or as it needs where
+/// there is none.
+pub(crate) fn table<const N: usize>(
+    header: [&str; N],
+    right: &[usize],
+    rows: impl Iterator<Item = [String; N]>,
+    output: &mut Output,
+) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_header(header);
+    let arrangement =
+        if output.is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    table.set_content_arrangement(arrangement);
+    for row in rows {
+        table.add_row(row.map(|cell| visible(&cell)));
+    }
+    for column in right {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+    output.line(table.trim_fmt())
+}
+
+/// Without what could command a terminal.
+fn visible(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_line_has_its_fields_in_order() {
+        let line = Line::new(3, br#"{"source":"/s","data":{"merchant":"demo"}}"#);
+        let fate = Fate { outcome: "credited".to_owned(), reason: None, detail: None };
+        let row = Row {
+            line: line.number,
+            merchant: line.merchant.as_deref(),
+            source: None,
+            id: None,
+            fate: &fate,
+        };
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            r#"{"line":3,"merchant":"demo","source":null,"id":null,"outcome":"credited","reason":null,"detail":null}"#
+        );
+    }
+
+    #[test]
+    fn cells_cannot_command_the_terminal() {
+        assert_eq!(visible("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb c");
+    }
+}

@@ -1,0 +1,86 @@
+//! The command line's settings: each command asks for what it needs, and hears all problems at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ledger::store::Settings as Database;
+use secrecy::SecretString;
+use worker::management;
+use worker::settings::{Reader, SettingsError};
+
+/// What the command line may use.
+const OWN: [&str; 4] = ["broker.url", "broker.management_url", "broker.watch_url", "database.url"];
+
+/// Settings of the workers, which may stand in the same file.
+const WORKERS: [&str; 18] = [
+    "database.timeout",
+    "health.listen",
+    "log.format",
+    "log.filter",
+    "worker.lanes",
+    "worker.batch_count",
+    "worker.batch_bytes",
+    "worker.publish_timeout",
+    "worker.give_back_after",
+    "worker.connect_timeout",
+    "worker.retry_max",
+    "worker.shutdown_grace",
+    "sweep.interval",
+    "sweep.age",
+    "parked.interval",
+    "parked.patience",
+    "parked.reversal_patience",
+    "due.interval",
+];
+
+/// Settings being read. Nothing that was read may be used before [`Settings::finish`].
+pub(crate) struct Settings(Reader);
+
+impl Settings {
+    pub(crate) fn read(file: Option<&Path>) -> Self {
+        let mut reader = Reader::new(file);
+        reader.allow(&OWN);
+        reader.allow(&WORKERS);
+        Self(reader)
+    }
+
+    /// `broker.url`
+    pub(crate) fn broker(&mut self) -> SecretString {
+        self.0.broker_url()
+    }
+
+    /// `broker.watch_url`, or else `broker.url`.
+    pub(crate) fn watch(&mut self) -> SecretString {
+        let own = self.0.or("broker.watch_url", None, |url| {
+            if url.starts_with("amqp://") {
+                Ok(Some(SecretString::from(url)))
+            } else {
+                Err("expected a URL such as amqp://user:password@host:5672/%2f".to_owned())
+            }
+        });
+        own.unwrap_or_else(|| self.0.broker_url())
+    }
+
+    /// `broker.management_url`
+    pub(crate) fn management(&mut self) -> SecretString {
+        self.0.secret("broker.management_url", management::check_url)
+    }
+
+    /// `database.url`; a statement may take `timeout`. `None` if it is not usable, which `finish` reports.
+    pub(crate) fn database(&mut self, timeout: Duration) -> Option<Database> {
+        use secrecy::ExposeSecret;
+        let url = self.0.database_url();
+        Database::from_url(url.expose_secret(), "saldo", timeout).ok()
+    }
+
+    /// `database.url` where it is set.
+    pub(crate) fn optional_database(&mut self, timeout: Duration) -> Option<Database> {
+        self.0.or("database.url", None, |url| Database::from_url(url, "saldo", timeout).map(Some))
+    }
+
+    /// # Errors
+    /// Lists everything that is wrong.
+    pub(crate) fn finish(self) -> Result<(), SettingsError> {
+        self.0.finish()
+    }
+}
