@@ -251,7 +251,7 @@ event_data! {
 
 /// Data of `commission.credited.v1`: the commission is in the balance.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.credited.v1", deny_unknown_fields)]
+#[schemars(title = "commission.credited.v1")]
 pub struct CommissionCredited {
     /// Whose customer.
     pub merchant: MerchantId,
@@ -279,7 +279,7 @@ pub struct CommissionCredited {
 
 /// Data of `commission.held.v1`: the commission is pending until its hold period ends.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.held.v1", deny_unknown_fields)]
+#[schemars(title = "commission.held.v1")]
 pub struct CommissionHeld {
     /// Whose customer.
     pub merchant: MerchantId,
@@ -307,7 +307,7 @@ pub struct CommissionHeld {
 
 /// Data of `commission.matured.v1`: the hold period is over, what is left of the commission is in the balance.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.matured.v1", deny_unknown_fields)]
+#[schemars(title = "commission.matured.v1")]
 pub struct CommissionMatured {
     /// Whose customer.
     pub merchant: MerchantId,
@@ -327,7 +327,7 @@ pub struct CommissionMatured {
 
 /// Data of `commission.reversed.v1`: a commission, or a part of it, was taken back.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.reversed.v1", deny_unknown_fields)]
+#[schemars(title = "commission.reversed.v1")]
 pub struct CommissionReversed {
     /// Whose customer.
     pub merchant: MerchantId,
@@ -351,7 +351,7 @@ pub struct CommissionReversed {
 
 /// Data of `commission.refused.v1`: a command was understood and not carried out.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.refused.v1", deny_unknown_fields)]
+#[schemars(title = "commission.refused.v1")]
 pub struct CommissionRefused {
     /// Whose command.
     pub merchant: MerchantId,

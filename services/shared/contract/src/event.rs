@@ -15,7 +15,7 @@ pub trait EventData: Serialize {
 
 /// An account after what the event tells. Events of one account can arrive out of order: `version` orders them.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(inline, deny_unknown_fields)]
+#[schemars(inline)]
 pub struct AccountState {
     /// The sum of the account's entries.
     pub balance: SignedAmount,
@@ -33,7 +33,7 @@ pub struct AccountState {
 
 /// A posting to a customer's account.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(inline, deny_unknown_fields)]
+#[schemars(inline)]
 pub struct PostedEntry {
     /// Saldo's id of the entry.
     pub id: EntryId,
