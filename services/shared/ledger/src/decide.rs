@@ -125,7 +125,11 @@ pub fn decide<R: Rules>(
             (Some(stored), _) if !stored.same_key || stored.content != content => Verdict::Dead(conflict()),
             (_, Some(first)) if *first != content => Verdict::Dead(conflict()),
             (Some(Stored { outcome: Some(outcome), .. }), _) => {
-                desk.republish(&item.received, outcome);
+                // Nobody asked for what time caused, so nobody waits for it again: one that stays due after it was
+                // refused would be told with every scan.
+                if item.origin != ItemOrigin::Due {
+                    desk.republish(&item.received, outcome);
+                }
                 Verdict::Repeated
             }
             (Some(Stored { outcome: None, .. }), _) if delivered => Verdict::Parked,

@@ -21,7 +21,8 @@ pub enum Failure {
         /// The constraint, where one was named.
         constraint: String,
     },
-    /// Another lane decided one of the keys meanwhile: the batch is decided again.
+    /// Another lane decided one of the keys, or what one of the commands names, meanwhile: the batch is decided
+    /// again.
     #[error("another lane decided one of the commands meanwhile")]
     Raced,
 }

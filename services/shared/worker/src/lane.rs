@@ -214,7 +214,10 @@ impl<H: Handler> Lane<H> {
         loop {
             let failure = match self.clerk.settle(items, &self.published).await {
                 Ok(settlement) => {
-                    self.published.clear();
+                    // Repeats alone write nothing, and so mark nothing.
+                    if !settlement.batches.is_empty() {
+                        self.published.clear();
+                    }
                     self.shared.health.fine(&self.name);
                     // What was returned is delivered again, and answered from the inbox.
                     let returned = || End::Lost("the commands had been returned to the queue".to_owned());

@@ -164,11 +164,13 @@ impl<H: Handler> Session<H> {
         }
         parts.spawn(chores.run());
         let mut first = None;
-        let grace = shared.settings.shutdown_grace;
+        // One grace period for all parts.
+        let overdue = overdue(&shared);
+        tokio::pin!(overdue);
         loop {
             let next = tokio::select! {
                 next = parts.join_next() => next,
-                () = overdue(&shared.shutdown, grace) => {
+                () = &mut overdue => {
                     warn!("the grace period is over; what is under way is left to its redelivery");
                     parts.abort_all();
                     break;
@@ -189,8 +191,9 @@ impl<H: Handler> Session<H> {
     }
 }
 
-/// Resolves when a shutdown has lasted longer than the grace period.
-async fn overdue(shutdown: &CancellationToken, grace: Duration) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(grace).await;
+/// Resolves when a shutdown has lasted longer than the grace period; the worker is not ready from its beginning.
+async fn overdue(shared: &Shared) {
+    shared.shutdown.cancelled().await;
+    shared.health.trouble("shutdown", "stopping");
+    tokio::time::sleep(shared.settings.shutdown_grace).await;
 }

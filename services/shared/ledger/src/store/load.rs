@@ -254,6 +254,10 @@ fn same(key: &CommandKey, merchant: &str, source: &str, id: &str) -> bool {
 }
 
 /// Enters what the commands name into the books.
+///
+/// # Errors
+/// [`Failure::Raced`] where something was decided after [`resolve`] had looked: its account is not locked, so
+/// nothing may be decided about it in this transaction.
 pub(super) async fn named(
     transaction: &mut PgTransaction<'_>,
     needed: &Needed,
@@ -292,6 +296,9 @@ pub(super) async fn named(
             books.note_decided(hash, &row.message_type);
             continue;
         };
+        if books.account_by_id(account).is_none() {
+            return Err(Failure::Raced);
+        }
         let state = match (row.state.as_deref(), row.available_at) {
             (Some("pending"), Some(available_at)) => {
                 CommissionState::Pending { available_at: available_at.into() }

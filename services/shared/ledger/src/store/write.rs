@@ -93,9 +93,12 @@ async fn accounts(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<
     Ok(())
 }
 
-/// Written by their account's lock holder only, so an upsert has no rival.
+/// Changed by their account's lock holder only, so that an update has no rival. A new one can have: the same key
+/// for another account, whose transaction the inbox will undo. Key order, so that such two wait for each other in
+/// one direction only.
 async fn commissions(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
-    let commissions: Vec<_> = books.changes().commissions.values().collect();
+    let mut commissions: Vec<_> = books.changes().commissions.values().collect();
+    commissions.sort_unstable_by_key(|commission| commission.key.hash());
     if commissions.is_empty() {
         return Ok(());
     }
