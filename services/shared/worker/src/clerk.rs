@@ -16,6 +16,9 @@ use crate::settings::Settings;
 /// that something else is wrong.
 const RACES: usize = 20;
 
+/// The SQLSTATE class of deadlocks and serialization failures: troubles of a transaction, not of its session.
+const CONFLICT: &str = "40";
+
 /// A connection to the ledger that is made when it is needed.
 #[derive(Debug)]
 pub(crate) struct Clerk<R> {
@@ -50,9 +53,12 @@ impl<R: Rules> Clerk<R> {
         self.store.as_mut().ok_or_else(no_answer)
     }
 
-    /// Forgets a connection that is of no more use.
+    /// Forgets a connection that is of no more use, and every one whose trouble may be its own: a session keeps
+    /// what it began with, such as being read-only, after the database has long been repaired.
     pub(crate) fn note(&mut self, failure: &Failure) {
-        if let Failure::Infrastructure { lost: true, .. } = failure {
+        if let Failure::Infrastructure { state, lost } = failure
+            && (*lost || !state.starts_with(CONFLICT))
+        {
             self.store = None;
         }
     }

@@ -43,6 +43,9 @@ enum OpenError {
     Topology(#[from] TopologyError),
     #[error("the ledger is not available: {0}")]
     Ledger(#[from] ledger::Failure),
+    /// Some lanes consumed already: what they were sent may be what ended the connection.
+    #[error(transparent)]
+    Lanes(BrokerError),
 }
 
 pub(crate) struct Supervisor<H: Handler> {
@@ -79,8 +82,15 @@ impl<H: Handler> Supervisor<H> {
                     self.health.trouble("session", &error);
                     let cause =
                         std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                    warn!(%error, cause, "not consuming, trying again");
-                    self.pause(pauses.pause()).await;
+                    if let OpenError::Lanes(_) = error {
+                        losses += 1;
+                        careful |= losses >= LOSSES;
+                        warn!(%error, cause, losses, careful, "the session is lost while it begins, starting over");
+                        self.pause(after_loss.pause()).await;
+                    } else {
+                        warn!(%error, cause, "not consuming, trying again");
+                        self.pause(pauses.pause()).await;
+                    }
                     continue;
                 }
             };
@@ -147,7 +157,8 @@ impl<H: Handler> Supervisor<H> {
         let consume = connect("consume").await?;
         let mut lanes = Vec::new();
         for number in 1..=if careful { 1 } else { settings.lanes } {
-            lanes.push(Lane::open(number, Arc::clone(&shared), clerk(), &consume, &publish).await?);
+            let lane = Lane::open(number, Arc::clone(&shared), clerk(), &consume, &publish).await;
+            lanes.push(lane.map_err(OpenError::Lanes)?);
         }
         let chores = Chores::new(Arc::clone(&shared), first, publisher);
         Ok(Session { shared, consume, publish, lanes, chores })
