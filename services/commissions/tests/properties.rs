@@ -21,7 +21,7 @@ use rust_decimal::Decimal;
 use serde_json::json;
 
 const RULES: Commissions =
-    Commissions { patience: Duration::from_secs(3_600), reversal_patience: Duration::from_secs(86_400) };
+    Commissions { patience: Duration::from_hours(1), reversal_patience: Duration::from_hours(24) };
 
 type Command = Arc<Item<CommissionCommand>>;
 

@@ -8,40 +8,12 @@ use secrecy::SecretString;
 use worker::management;
 use worker::settings::{Reader, SettingsError};
 
-/// What the command line may use.
-const OWN: [&str; 4] = ["broker.url", "broker.management_url", "broker.watch_url", "database.url"];
-
-/// Settings of the workers, which may stand in the same file.
-const WORKERS: [&str; 18] = [
-    "database.timeout",
-    "health.listen",
-    "log.format",
-    "log.filter",
-    "worker.lanes",
-    "worker.batch_count",
-    "worker.batch_bytes",
-    "worker.publish_timeout",
-    "worker.give_back_after",
-    "worker.connect_timeout",
-    "worker.retry_max",
-    "worker.shutdown_grace",
-    "sweep.interval",
-    "sweep.age",
-    "parked.interval",
-    "parked.patience",
-    "parked.reversal_patience",
-    "due.interval",
-];
-
 /// Settings being read. Nothing that was read may be used before [`Settings::finish`].
 pub(crate) struct Settings(Reader);
 
 impl Settings {
     pub(crate) fn read(file: Option<&Path>) -> Self {
-        let mut reader = Reader::new(file);
-        reader.allow(&OWN);
-        reader.allow(&WORKERS);
-        Self(reader)
+        Self(Reader::new(file))
     }
 
     /// `broker.url`

@@ -36,6 +36,7 @@ pub struct Changes {
 }
 
 /// What a `{source, id}` stands for.
+#[expect(clippy::large_enum_variant, reason = "nearly all that is named is a commission")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
     /// A commission.

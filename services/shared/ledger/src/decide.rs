@@ -104,6 +104,7 @@ struct Desk<'r, R: Rules> {
 
 /// Decides the items against the books. `stored` is what the inbox has for the items' keys, `waiters` what was
 /// parked for them.
+#[expect(clippy::implicit_hasher, reason = "one kind of map is enough for one caller")]
 pub fn decide<R: Rules>(
     rules: &R,
     books: Books,

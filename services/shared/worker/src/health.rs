@@ -23,12 +23,12 @@ impl Health {
     /// Not ready: nothing is connected yet.
     pub(crate) fn starting() -> Self {
         let health = Self(Arc::default());
-        health.trouble("session", "starting");
+        health.trouble("session", &"starting");
         health
     }
 
     /// Somebody is in trouble.
-    pub(crate) fn trouble(&self, who: &str, what: impl ToString) {
+    pub(crate) fn trouble(&self, who: &str, what: &dyn std::fmt::Display) {
         self.lock().insert(who.to_owned(), what.to_string());
     }
 

@@ -106,11 +106,11 @@ async fn run<H: Handler>(
     let health = Health::starting();
     // Answers until the end: a worker that is draining is live, and not ready.
     let served = CancellationToken::new();
-    let server = tokio::spawn(health::serve(listener, health.clone(), served.clone()));
+    let answering = tokio::spawn(health::serve(listener, health.clone(), served.clone()));
     info!(worker = H::WORKER, version = env!("CARGO_PKG_VERSION"), %address, "started");
     Supervisor { rules, settings, ledger, health, shutdown }.run().await;
     served.cancel();
-    let _ = server.await;
+    let _ = answering.await;
     info!("stopped");
     ExitCode::SUCCESS
 }

@@ -4,7 +4,6 @@
 //! `SALDO_CONFIG`. URLs hold passwords and are never printed; error texts name the setting and what is wrong
 //! with it, not its value.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,6 +11,32 @@ use std::time::Duration;
 
 use config::{Config, Environment, File, FileFormat};
 use secrecy::{ExposeSecret, SecretString};
+
+/// Every setting of every program, so that one file can serve all of them.
+const NAMES: [&str; 22] = [
+    "broker.management_url",
+    "broker.url",
+    "broker.watch_url",
+    "database.timeout",
+    "database.url",
+    "due.interval",
+    "health.listen",
+    "log.filter",
+    "log.format",
+    "parked.interval",
+    "parked.patience",
+    "parked.reversal_patience",
+    "sweep.age",
+    "sweep.interval",
+    "worker.batch_bytes",
+    "worker.batch_count",
+    "worker.connect_timeout",
+    "worker.give_back_after",
+    "worker.lanes",
+    "worker.publish_timeout",
+    "worker.retry_max",
+    "worker.shutdown_grace",
+];
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +102,6 @@ pub struct SettingsError(pub Vec<String>);
 /// Reads settings one by one and collects what is wrong.
 pub struct Reader {
     config: Config,
-    known: BTreeSet<&'static str>,
     problems: Vec<String>,
 }
 
@@ -103,11 +127,11 @@ impl Reader {
             problems.push("the environment's SALDO__… variables contradict each other".to_owned());
             Config::default()
         });
-        Self { config, known: BTreeSet::new(), problems }
+        Self { config, problems }
     }
 
     fn text(&mut self, key: &'static str) -> Option<String> {
-        self.known.insert(key);
+        debug_assert!(NAMES.contains(&key), "{key} is not among the settings' names");
         match self.config.get_string(key) {
             Ok(text) => Some(text),
             Err(config::ConfigError::NotFound(_)) => None,
@@ -194,22 +218,17 @@ impl Reader {
                     Err(_) => unknown.push(section),
                 }
             }
-            unknown.retain(|key| !self.known.contains(key.as_str()));
+            unknown.retain(|key| !NAMES.contains(&key.as_str()));
             unknown.sort();
             self.problems.extend(unknown.into_iter().map(|key| format!("{key}: there is no such setting")));
         }
         if self.problems.is_empty() { Ok(()) } else { Err(SettingsError(self.problems)) }
     }
-
-    /// Names a setting that this program does not use, so that one file can serve several.
-    pub fn allow(&mut self, keys: &[&'static str]) {
-        self.known.extend(keys);
-    }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const HOUR: Duration = Duration::from_secs(60 * 60);
-const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_hours(24);
+const HOUR: Duration = Duration::from_hours(1);
+const MINUTE: Duration = Duration::from_mins(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Settings {
@@ -252,7 +271,6 @@ impl Settings {
             reversal_patience: read.duration("parked.reversal_patience", 30 * DAY, 3650 * DAY),
             due_interval: read.duration("due.interval", MINUTE, HOUR),
         };
-        reader.allow(&["broker.management_url"]);
         reader.finish()?;
         Ok(settings)
     }

@@ -99,7 +99,7 @@ impl<H: Handler> Supervisor<H> {
             info!(lanes = session.lanes.len(), careful, "consuming");
             let shared = Arc::clone(&session.shared);
             let end = session.run().await;
-            self.health.trouble("session", "not consuming");
+            self.health.trouble("session", &"not consuming");
             let acked = shared.acked.load(Ordering::Relaxed);
             match end {
                 End::Stopped => break,
@@ -205,6 +205,6 @@ impl<H: Handler> Session<H> {
 /// Resolves when a shutdown has lasted longer than the grace period; the worker is not ready from its beginning.
 async fn overdue(shared: &Shared) {
     shared.shutdown.cancelled().await;
-    shared.health.trouble("shutdown", "stopping");
+    shared.health.trouble("shutdown", &"stopping");
     tokio::time::sleep(shared.settings.shutdown_grace).await;
 }

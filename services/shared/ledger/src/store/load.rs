@@ -1,6 +1,6 @@
 //! Reading what a batch touches.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use contract::command::CommandData;
@@ -330,7 +330,7 @@ pub(super) async fn take_waiting<R: Rules>(
     transaction: &mut PgTransaction<'_>,
     items: &[Arc<Item<R::Command>>],
     stored: &HashMap<KeyHash, Stored>,
-) -> Result<(HashMap<KeyHash, ()>, Waiters<R::Command>), Failure> {
+) -> Result<(HashSet<KeyHash>, Waiters<R::Command>), Failure> {
     let hash = |item: &Arc<Item<R::Command>>| item.received.key.hash();
     let parked: Vec<Vec<u8>> = items
         .iter()
@@ -352,12 +352,12 @@ pub(super) async fn take_waiting<R: Rules>(
     )
     .fetch_all(&mut **transaction)
     .await?;
-    let mut taken = HashMap::new();
+    let mut taken = HashSet::new();
     let mut waiters = Vec::new();
     for row in rows {
         let key = key_hash(&row.key)?;
         if parked.contains(&row.key) {
-            taken.insert(key, ());
+            taken.insert(key);
         } else if let Some(awaited) = row.awaited_command {
             let item = parked_item(row.body, row.parked_at, row.deadline)?;
             waiters.push((row.parked_at, Awaited::Command(key_hash(&awaited)?), item));

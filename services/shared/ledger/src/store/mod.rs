@@ -26,7 +26,7 @@ mod settings;
 mod sweep;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use contract::{Event, KeyHash};
@@ -47,7 +47,7 @@ pub struct BatchId(pub i64);
 pub struct Settled {
     /// The transaction; `None` where nothing had to be written.
     pub batch: Option<BatchId>,
-    /// One for each command, in their order.
+    /// One for each command, in their order; parked ones that another scan took meanwhile are left out.
     pub verdicts: Vec<Verdict>,
     /// What to publish before anything is acked.
     pub events: Vec<Event>,
@@ -121,8 +121,12 @@ async fn plan<R: Rules>(
     let accounts = load::lock(transaction, accounts).await?;
     let (now, merchants) = load::merchants(transaction, &needs).await?;
     let mut books = Books::new(R::WORKER, now);
-    merchants.into_iter().for_each(|merchant| books.load_merchant(merchant));
-    accounts.into_iter().for_each(|account| books.load_account(account));
+    for merchant in merchants {
+        books.load_merchant(merchant);
+    }
+    for account in accounts {
+        books.load_account(account);
+    }
     let stored = load::inbox(transaction, items).await?;
     load::named(transaction, &needs, &mut books).await?;
     let (taken, waiters) = load::take_waiting::<R>(transaction, items, &stored).await?;
@@ -131,6 +135,6 @@ async fn plan<R: Rules>(
 }
 
 /// A parked command that another scan took meanwhile is no longer ours to decide.
-fn still_ours<C>(item: &Item<C>, taken: &HashMap<KeyHash, ()>) -> bool {
-    !matches!(item.origin, ItemOrigin::Parked { .. }) || taken.contains_key(&item.received.key.hash())
+fn still_ours<C>(item: &Item<C>, taken: &HashSet<KeyHash>) -> bool {
+    !matches!(item.origin, ItemOrigin::Parked { .. }) || taken.contains(&item.received.key.hash())
 }
