@@ -1,4 +1,13 @@
 //! End-to-end tests: real Postgres, real RabbitMQ, real worker processes. Each test has a world of its own.
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
+mod conflicts;
+mod exactly_once;
+mod hostile;
+mod kills;
+mod outages;
 mod path;
+mod pushback;
+mod rights;
+mod shutdown;
+mod waiting;

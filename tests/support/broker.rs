@@ -178,6 +178,11 @@ impl Collector {
         Self { collected, _connection: Arc::new(connection) }
     }
 
+    /// Looks at what came so far without copying it.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Vec<Collected>) -> T) -> T {
+        look(&self.collected.lock().unwrap())
+    }
+
     /// Everything so far.
     pub fn all(&self) -> Vec<Collected> {
         self.collected.lock().unwrap().clone()

@@ -3,10 +3,12 @@
 //!
 //! Servers are found through `SALDO_TEST_DATABASE_URL`, `SALDO_TEST_AMQP_URL` and `SALDO_TEST_MANAGEMENT_URL`,
 //! all with an administrator's login; `tests/run` sets them.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail loudly")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
 pub mod broker;
+pub mod check;
 pub mod message;
+pub mod wire;
 pub mod worker_process;
 pub mod world;
 
@@ -14,12 +16,13 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use broker::{Collector, Publisher};
+pub use check::{COMMISSIONS, seeded};
 pub use message::{credit, reverse};
 pub use worker_process::{Worker, WorkerBuilder};
 pub use world::World;
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Polls until `probe` gives a value; otherwise fails with what it saw last.
 pub async fn eventually<T, S, F>(what: &str, patience: Duration, mut probe: impl FnMut() -> F) -> T

@@ -28,10 +28,12 @@ pub fn reverse(id: &str, commission: &str, amount: Option<&str>) -> Value {
 
 /// Any command.
 pub fn envelope(message_type: &str, id: &str, data: Value) -> Value {
-    json!({
+    let mut message = json!({
         "specversion": "1.0", "id": id, "source": SOURCE, "type": message_type,
-        "time": "2026-11-22T10:00:00Z", "data": data,
-    })
+        "time": "2026-11-22T10:00:00Z",
+    });
+    message["data"] = data;
+    message
 }
 
 /// The routing key that this message's body asks for.

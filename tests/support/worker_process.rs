@@ -108,6 +108,13 @@ impl Worker {
         Some((ready, response.json().await.unwrap_or(Value::Null)))
     }
 
+    /// Whether `/livez` answers well.
+    pub async fn is_live(&self) -> bool {
+        let url = format!("http://127.0.0.1:{}/livez", self.port);
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
+        client.get(url).send().await.is_ok_and(|response| response.status().is_success())
+    }
+
     /// Waits until it is ready.
     pub async fn wait_ready(&self, patience: Duration) {
         eventually("the worker is ready", patience, || async {
