@@ -15,13 +15,13 @@ use crate::{PATIENCE, World, eventually};
 /// A worker's settings before it is started.
 #[derive(Debug, Clone)]
 pub struct WorkerBuilder {
-    program: PathBuf,
+    program: String,
     environment: BTreeMap<String, String>,
 }
 
 impl WorkerBuilder {
     pub(crate) fn new(world: &World) -> Self {
-        let mut builder = Self { program: program("commissions-under-test"), environment: BTreeMap::new() };
+        let mut builder = Self { program: "commissions-under-test".to_owned(), environment: BTreeMap::new() };
         builder
             .set("SALDO__BROKER__URL", world.worker_amqp_url())
             .set("SALDO__DATABASE__URL", world.database_url(Some("saldo_commissions")))
@@ -35,9 +35,9 @@ impl WorkerBuilder {
         self
     }
 
-    /// Runs another program, such as a release build.
-    pub fn program(&mut self, program: PathBuf) -> &mut Self {
-        self.program = program;
+    /// Runs another program of this workspace, such as the worker without fault points.
+    pub fn program(&mut self, name: &str) -> &mut Self {
+        name.clone_into(&mut self.program);
         self
     }
 
@@ -54,14 +54,14 @@ impl WorkerBuilder {
         let number = WORKERS.fetch_add(1, Ordering::SeqCst);
         let log = std::env::temp_dir().join(format!("saldo-worker-{}-{number}.log", std::process::id()));
         let output = File::create(&log).unwrap();
-        let child = Command::new(&self.program)
+        let child = Command::new(program(&self.program))
             .envs(&self.environment)
             .env("SALDO__HEALTH__LISTEN", format!("127.0.0.1:{port}"))
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program));
         Worker { child, port, log, ended: None }
     }
 
