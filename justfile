@@ -28,6 +28,6 @@ bench *options:
 prepare:
     schemas/database/prepare
 
-# JSON Schemas of commands and events: after changing their types
+# JSON Schemas, event examples and the broker's definitions: after changing the types they are written from
 schemas:
-    cargo run -q -p saldo -- schemas schemas/messages
+    SALDO_WRITE_SCHEMAS=1 cargo test -q -p contract -p worker
