@@ -70,7 +70,7 @@ async fn main() {
         {
             break Instant::now();
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     };
     if with_subscriber {
         assert_eq!(events(&publisher).await, commands, "one outcome event for each command");

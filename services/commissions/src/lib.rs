@@ -52,7 +52,7 @@ impl Rules for Commissions {
         let decision = match &received.command {
             CommissionCommand::Credit(command) => credit(received, command, books),
             CommissionCommand::Reverse(command) => reverse(received, command, books),
-            CommissionCommand::Mature(command) => mature(received, command, books),
+            CommissionCommand::Mature(command) => Ok(mature(received, command, books)),
         };
         decision.unwrap_or_else(Decision::Refused)
     }
@@ -225,23 +225,21 @@ fn reverse(
     Ok(done(account, books.event(received, &event)))
 }
 
-fn mature(
-    received: &Received<CommissionCommand>,
-    mature: &CommissionMature,
-    books: &mut Books,
-) -> Result<Decision, Refusal> {
+fn mature(received: &Received<CommissionCommand>, mature: &CommissionMature, books: &mut Books) -> Decision {
     let key = mature.commission.within(&mature.merchant);
-    let Named::Commission(commission) = books.named(key.hash()) else { return Ok(Decision::Nothing) };
+    let Named::Commission(commission) = books.named(key.hash()) else { return Decision::Nothing };
     match commission.state {
         CommissionState::Pending { available_at } if available_at <= books.now() => {}
         CommissionState::Pending { .. } | CommissionState::Credited | CommissionState::Cancelled => {
-            return Ok(Decision::Nothing);
+            return Decision::Nothing;
         }
     }
     let mut commission = commission.clone();
     let (account, rest) = (commission.account, commission.remaining());
     let posting = commission.credit(received.key.hash(), received.time);
-    let (entry, state) = books.post(account, Shift { pending: -rest, ..Shift::default() }, posting)?;
+    let matured = books.post(account, Shift { pending: -rest, ..Shift::default() }, posting);
+    // An account that is full has room again one day: until then it stays pending and is looked at again.
+    let Ok((entry, state)) = matured else { return Decision::Nothing };
     commission.state = CommissionState::Credited;
     let currency = commission.owner.currency;
     let event = CommissionMatured {
@@ -255,7 +253,7 @@ fn mature(
     };
     books.put_commission(commission);
     // The publisher of the commission looks for what became of it under the key it gave.
-    Ok(done(account, books.event_of(&key, received.traceparent.as_deref(), &event)))
+    done(account, books.event_of(&key, received.traceparent.as_deref(), &event))
 }
 
 fn done(account: i64, event: Event) -> Decision {

@@ -99,21 +99,35 @@ impl<H: Handler> Chores<H> {
 
     /// Publishes the events of batches that nobody has marked.
     async fn sweep(&mut self) -> Result<(), Trouble> {
-        let age = self.shared.settings.sweep_age;
-        let batches = {
-            let limit = self.shared.settings.database_timeout;
+        let (age, limit) = (self.shared.settings.sweep_age, self.shared.settings.database_timeout);
+        let mut refused = Ok(());
+        let mut last = None;
+        loop {
             let store = self.clerk.store().await?;
-            timeout(limit, store.unpublished(H::WORKER, age, ROUND)).await.map_err(|_| no_answer())??
-        };
-        for batch in &batches {
-            let limit = self.shared.settings.database_timeout;
-            let store = self.clerk.store().await?;
-            let unpublished = timeout(limit, store.events_of(*batch)).await.map_err(|_| no_answer())??;
-            let events: Vec<_> = unpublished.events.iter().map(Outgoing::event).collect();
-            self.publisher.publish(&events).await?;
-            self.mark(&[*batch]).await?;
-            info!(batch = batch.0, events = events.len(), "published a batch that was left unpublished");
+            let found = store.unpublished(H::WORKER, age, last, ROUND);
+            let batches = timeout(limit, found).await.map_err(|_| no_answer())??;
+            for batch in &batches {
+                match self.publish_again(*batch).await {
+                    // One merchant's full subscriber must not hold back the others' events.
+                    Err(trouble @ Trouble::Refused(_)) => refused = Err(trouble),
+                    other => other?,
+                }
+            }
+            last = batches.last().copied();
+            if last.is_none() || self.shared.session.is_cancelled() {
+                return refused;
+            }
         }
+    }
+
+    async fn publish_again(&mut self, batch: BatchId) -> Result<(), Trouble> {
+        let limit = self.shared.settings.database_timeout;
+        let store = self.clerk.store().await?;
+        let unpublished = timeout(limit, store.events_of(batch)).await.map_err(|_| no_answer())??;
+        let events: Vec<_> = unpublished.events.iter().map(Outgoing::event).collect();
+        self.publisher.publish(&events).await?;
+        self.mark(&[batch]).await?;
+        info!(batch = batch.0, events = events.len(), "published a batch that was left unpublished");
         Ok(())
     }
 

@@ -20,7 +20,7 @@ pub struct Unpublished {
 }
 
 impl Store {
-    /// The oldest unpublished batches of a worker that are older than `age`, at most `limit`.
+    /// Unpublished batches of a worker that are older than `age`, oldest first, after this one, at most `limit`.
     ///
     /// # Errors
     /// The database's.
@@ -28,16 +28,18 @@ impl Store {
         &mut self,
         worker: &str,
         age: Duration,
+        after: Option<BatchId>,
         limit: i64,
     ) -> Result<Vec<BatchId>, Failure> {
         let ids = sqlx::query_scalar!(
             "SELECT id FROM batch
-             WHERE worker = $1 AND published_at IS NULL
+             WHERE worker = $1 AND published_at IS NULL AND id > $4
                AND created_at <= clock_timestamp() - $2::float8 * interval '1 second'
              ORDER BY id LIMIT $3",
             worker,
             age.as_secs_f64(),
             limit,
+            after.map_or(0, |batch| batch.0),
         )
         .fetch_all(&mut self.connection)
         .await?;
