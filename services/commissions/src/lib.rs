@@ -151,7 +151,7 @@ fn credit(
             },
         )
     } else {
-        let posting = commission.credit(received.key.hash(), received.time);
+        let posting = commission.credit(received.hash, received.time);
         let (entry, state) = books.post(account, Shift::default(), posting)?;
         books.know_commission(commission);
         books.event(
@@ -204,7 +204,7 @@ fn reverse(
         }
         CommissionState::Credited => {
             let posting =
-                commission.reversal(part, reverse.reason.clone(), received.key.hash(), received.time);
+                commission.reversal(part, reverse.reason.clone(), received.hash, received.time);
             let (entry, state) = books.post(account, Shift::default(), posting)?;
             (Some(entry), state)
         }
@@ -236,7 +236,7 @@ fn mature(received: &Received<CommissionCommand>, mature: &CommissionMature, boo
     }
     let mut commission = commission.clone();
     let (account, rest) = (commission.account, commission.remaining());
-    let posting = commission.credit(received.key.hash(), received.time);
+    let posting = commission.credit(received.hash, received.time);
     let matured = books.post(account, Shift { pending: -rest, ..Shift::default() }, posting);
     // An account that is full has room again one day: until then it stays pending and is looked at again.
     let Ok((entry, state)) = matured else { return Decision::Nothing };

@@ -70,7 +70,7 @@ impl Tables {
         self.accounts.values().cloned().for_each(|account| books.load_account(account));
         let stored: HashMap<_, _> =
             self.inbox.iter().map(|(key, (stored, _))| (*key, stored.clone())).collect();
-        let keys: HashSet<_> = items.iter().map(|item| item.received.key.hash()).collect();
+        let keys: HashSet<_> = items.iter().map(|item| item.received.hash).collect();
         let undecided = |key: &KeyHash| stored.get(key).is_none_or(|stored| stored.outcome.is_none());
         let (taken, rest): (Vec<_>, Vec<_>) =
             self.waiting.drain(..).partition(|(awaited, item)| match awaited {
@@ -85,7 +85,7 @@ impl Tables {
             .collect();
         let plan = decide(&RULES, books, items, &stored, waiters);
         for record in plan.records {
-            let key = record.item.received.key.hash();
+            let key = record.item.received.hash;
             let content = record.item.received.content;
             if let Some(awaits) = record.awaits {
                 let origin = match record.item.origin {
@@ -189,7 +189,7 @@ impl Tables {
             assert!(!is_pending(commission) || !commission.remaining().is_zero());
         }
         for (_, item) in &self.waiting {
-            let stored = self.inbox.get(&item.received.key.hash());
+            let stored = self.inbox.get(&item.received.hash);
             assert!(stored.is_some_and(|(stored, _)| stored.outcome.is_none()), "who waits is in the inbox");
         }
     }
@@ -314,7 +314,7 @@ proptest! {
                     prop_assert_eq!(verdicts.len(), items.len());
                     for (item, verdict) in items.iter().zip(verdicts) {
                         let received = &item.received;
-                        let first = *first_content.entry(received.key.hash()).or_insert(received.content);
+                        let first = *first_content.entry(received.hash).or_insert(received.content);
                         prop_assert_eq!(
                             matches!(verdict, Verdict::Dead(_)), first != received.content,
                             "a key keeps its first content, and only other contents are dead"

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::key::CommandKey;
+use crate::key::{CommandKey, KeyHash};
 use crate::value::{self, MessageId, Object, Source};
 use crate::{ContentHash, LengthPrefixed, Malformed, MalformedReason, MerchantId, OWN_SOURCES, Timestamp};
 
@@ -65,6 +65,8 @@ pub trait Commands: Sized + Clone + Send + Sync + std::fmt::Debug + 'static {
 pub struct Received<C> {
     /// What makes it the same command.
     pub key: CommandKey,
+    /// The key's stored form, which everybody looks things up with.
+    pub hash: KeyHash,
     /// What makes it the same content.
     pub content: ContentHash,
     /// When it happened, says the publisher.
@@ -191,7 +193,8 @@ impl<C: Commands> Received<C> {
         let content = ContentHash(
             LengthPrefixed::new().part(command.message_type()).part(command.canonical()).finish(),
         );
-        Self { key, content, time, traceparent, command }
+        let hash = key.hash();
+        Self { key, hash, content, time, traceparent, command }
     }
 
     /// `<merchant>.<type without version>`: the only routing key this command may be delivered under.

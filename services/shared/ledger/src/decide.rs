@@ -119,7 +119,7 @@ pub fn decide<R: Rules>(
     let mut seen: HashMap<KeyHash, ContentHash> = HashMap::with_capacity(items.len());
     let mut verdicts = Vec::with_capacity(items.len());
     for item in items {
-        let key = item.received.key.hash();
+        let key = item.received.hash;
         let content = item.received.content;
         let delivered = matches!(item.origin, ItemOrigin::Delivered);
         let verdict = match (stored.get(&key), seen.get(&key)) {
@@ -145,7 +145,7 @@ pub fn decide<R: Rules>(
     }
     let parked = desk.park_the_rest();
     for (verdict, item) in verdicts.iter_mut().zip(items) {
-        if *verdict == Verdict::Decided && parked.contains(&item.received.key.hash()) {
+        if *verdict == Verdict::Decided && parked.contains(&item.received.hash) {
             *verdict = Verdict::Parked;
         }
     }
@@ -165,7 +165,7 @@ impl<R: Rules> Desk<'_, R> {
     fn decide(&mut self, item: Arc<Item<R::Command>>) {
         let mut ready = vec![item];
         while let Some(item) = ready.pop() {
-            let key = item.received.key.hash();
+            let key = item.received.hash;
             let entries = self.books.changes().entries.len();
             match self.rules.decide(&item.received, &mut self.books) {
                 Decision::Done { account, events } => {
@@ -202,7 +202,7 @@ impl<R: Rules> Desk<'_, R> {
         entry: Option<i64>,
         events: Vec<Event>,
     ) {
-        self.books.note_decided(item.received.key.hash(), item.received.command.message_type());
+        self.books.note_decided(item.received.hash, item.received.command.message_type());
         let version = |id| self.books.account_by_id(id).map(|account| (id, account.version));
         let outcome = events.iter().map(|event| event.body.as_str()).collect::<Vec<_>>().join("\n");
         self.records.push(Record {
@@ -226,7 +226,7 @@ impl<R: Rules> Desk<'_, R> {
         let mut keys = HashSet::new();
         for (awaited, items) in std::mem::take(&mut self.waiting) {
             for item in items {
-                keys.insert(item.received.key.hash());
+                keys.insert(item.received.hash);
                 self.records.push(Record {
                     was_parked: matches!(item.origin, ItemOrigin::Parked { .. }),
                     account: None,

@@ -231,7 +231,7 @@ pub(super) async fn inbox<C: Commands>(
     items: &[Arc<Item<C>>],
 ) -> Result<HashMap<KeyHash, Stored>, Failure> {
     let asked: HashMap<KeyHash, &CommandKey> =
-        items.iter().map(|item| (item.received.key.hash(), &item.received.key)).collect();
+        items.iter().map(|item| (item.received.hash, &item.received.key)).collect();
     let keys: Vec<Vec<u8>> = asked.keys().map(bytes).collect();
     let rows = sqlx::query!(
         "SELECT key, merchant, source, id, content, outcome FROM inbox WHERE key = ANY($1)",
@@ -331,7 +331,7 @@ pub(super) async fn take_waiting<R: Rules>(
     items: &[Arc<Item<R::Command>>],
     stored: &HashMap<KeyHash, Stored>,
 ) -> Result<(HashSet<KeyHash>, Waiters<R::Command>), Failure> {
-    let hash = |item: &Arc<Item<R::Command>>| item.received.key.hash();
+    let hash = |item: &Arc<Item<R::Command>>| item.received.hash;
     let parked: Vec<Vec<u8>> = items
         .iter()
         .filter(|item| matches!(item.origin, ItemOrigin::Parked { .. }))
@@ -363,7 +363,7 @@ pub(super) async fn take_waiting<R: Rules>(
             waiters.push((row.parked_at, Awaited::Command(key_hash(&awaited)?), item));
         }
     }
-    waiters.sort_by_key(|(parked_at, _, item)| (*parked_at, item.received.key.hash()));
+    waiters.sort_by_key(|(parked_at, _, item)| (*parked_at, item.received.hash));
     Ok((taken, waiters.into_iter().map(|(_, awaited, item)| (awaited, item)).collect()))
 }
 

@@ -136,5 +136,5 @@ async fn plan<R: Rules>(
 
 /// A parked command that another scan took meanwhile is no longer ours to decide.
 fn still_ours<C>(item: &Item<C>, taken: &HashSet<KeyHash>) -> bool {
-    !matches!(item.origin, ItemOrigin::Parked { .. }) || taken.contains(&item.received.key.hash())
+    !matches!(item.origin, ItemOrigin::Parked { .. }) || taken.contains(&item.received.hash)
 }

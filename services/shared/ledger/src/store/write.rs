@@ -170,7 +170,7 @@ impl Row {
     fn of<C: Commands>(record: &Record<C>, position: i32) -> Self {
         let received = &record.item.received;
         Self {
-            key: bytes(&received.key.hash()),
+            key: bytes(&received.hash),
             was_parked: record.was_parked,
             account: record.account.map(|(id, _)| id),
             version: record.account.map(|(_, version)| version),
@@ -289,7 +289,7 @@ async fn park<R: Rules>(
          SELECT $1, * FROM unnest($2::bytea[], $3::bytea[], $4::text[], $5::bytea[], $6::timestamptz[],
                                   $7::timestamptz[])",
         R::WORKER,
-        &parked.iter().map(|(record, _)| bytes(&record.item.received.key.hash())).collect::<Vec<_>>(),
+        &parked.iter().map(|(record, _)| bytes(&record.item.received.hash)).collect::<Vec<_>>(),
         &parked.iter().map(|(_, awaited)| command(awaited)).collect::<Vec<_>>() as _,
         &parked.iter().map(|(_, awaited)| merchant(awaited)).collect::<Vec<_>>() as _,
         &parked.iter().map(|(record, _)| record.item.body.to_vec()).collect::<Vec<_>>(),
