@@ -203,8 +203,7 @@ fn reverse(
             (None, books.shift(account, Shift { pending: -part, ..Shift::default() })?)
         }
         CommissionState::Credited => {
-            let posting =
-                commission.reversal(part, reverse.reason.clone(), received.hash, received.time);
+            let posting = commission.reversal(part, reverse.reason.clone(), received.hash, received.time);
             let (entry, state) = books.post(account, Shift::default(), posting)?;
             (Some(entry), state)
         }
