@@ -93,8 +93,12 @@ impl Rules for Commissions {
 }
 
 impl Handler for Commissions {
-    async fn due(store: &mut Store, limit: i64) -> Result<Vec<Arc<Item<CommissionCommand>>>, Failure> {
-        store.commissions_due(limit).await
+    async fn due(
+        store: &mut Store,
+        skip: i64,
+        limit: i64,
+    ) -> Result<Vec<Arc<Item<CommissionCommand>>>, Failure> {
+        store.commissions_due(skip, limit).await
     }
 }
 

@@ -126,8 +126,8 @@ pub fn decide<R: Rules>(
             (Some(stored), _) if !stored.same_key || stored.content != content => Verdict::Dead(conflict()),
             (_, Some(first)) if *first != content => Verdict::Dead(conflict()),
             (Some(Stored { outcome: Some(outcome), .. }), _) => {
-                // Nobody asked for what time caused, so nobody waits for it again: one that stays due after it was
-                // refused would be told with every scan.
+                // Nobody asked for what time caused, so nobody waits for it again: another scan was faster, and
+                // its batch tells it.
                 if item.origin != ItemOrigin::Due {
                     desk.republish(&item.received, outcome);
                 }

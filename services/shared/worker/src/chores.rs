@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::decide::Verdict;
-use ledger::{BatchId, Failure, Item};
+use ledger::{BatchId, Failure, Item, Store};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
@@ -133,26 +133,35 @@ impl<H: Handler> Chores<H> {
 
     /// Decides parked commands that need not, or may not, wait any longer.
     async fn decide_parked(&mut self) -> Result<(), Trouble> {
-        loop {
-            let limit = self.shared.settings.database_timeout;
-            let store = self.clerk.store().await?;
-            let items = timeout(limit, store.parked_due::<H>(ROUND)).await.map_err(|_| no_answer())??;
-            if self.decide(&items).await? == 0 || self.shared.session.is_cancelled() {
-                return Ok(());
-            }
-        }
+        self.decide_all(async |store, skip| store.parked_due::<H>(skip, ROUND).await).await
     }
 
     /// Decides what time has made due.
     async fn decide_due(&mut self) -> Result<(), Trouble> {
+        self.decide_all(async |store, skip| H::due(store, skip, ROUND).await).await
+    }
+
+    /// Decides all that `find` finds, round by round. What cannot be decided yet is skipped, so that it holds
+    /// nobody else up, and looked at again next time.
+    async fn decide_all(
+        &mut self,
+        find: impl AsyncFn(&mut Store, i64) -> Result<Vec<Arc<Item<H::Command>>>, Failure>,
+    ) -> Result<(), Trouble> {
+        let limit = self.shared.settings.database_timeout;
+        let mut undecided = 0;
         loop {
-            let limit = self.shared.settings.database_timeout;
             let store = self.clerk.store().await?;
-            let items = timeout(limit, H::due(store, ROUND)).await.map_err(|_| no_answer())??;
-            if self.decide(&items).await? == 0 || self.shared.session.is_cancelled() {
-                return Ok(());
+            let skip = i64::try_from(undecided).unwrap_or(i64::MAX);
+            let items = timeout(limit, find(store, skip)).await.map_err(|_| no_answer())??;
+            if items.is_empty() || self.shared.session.is_cancelled() {
+                break;
             }
+            undecided += items.len().saturating_sub(self.decide(&items).await?);
         }
+        if undecided > 0 {
+            warn!(undecided, "commands that are due cannot be decided yet; they stay");
+        }
+        Ok(())
     }
 
     /// Decides, publishes and marks; returns how many were decided.

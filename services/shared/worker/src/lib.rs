@@ -36,10 +36,11 @@ use crate::supervisor::Supervisor;
 
 /// A worker: its rules, and what time makes due.
 pub trait Handler: Rules + std::fmt::Debug {
-    /// Commands that no message asks for and that are due now, at most `limit`. They are decided like any
-    /// other, so finding one twice does no harm.
+    /// Commands that no message asks for and that are due now, without the first `skip`, at most `limit`. They
+    /// are decided like any other, so finding one twice does no harm.
     fn due(
         store: &mut Store,
+        skip: i64,
         limit: i64,
     ) -> impl Future<Output = Result<Vec<Arc<Item<Self::Command>>>, Failure>> + Send;
 }

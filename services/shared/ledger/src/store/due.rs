@@ -17,40 +17,47 @@ const MATURITY: &str = "/saldo/commissions/maturity";
 
 impl Store {
     /// Parked commands of a worker that can be decided now: what they wait for has arrived, or their
-    /// patience is over. Oldest first, at most `limit`.
+    /// patience is over. Oldest first, without the first `skip`, at most `limit`.
     ///
     /// # Errors
     /// The database's.
-    pub async fn parked_due<R: Rules>(&mut self, limit: i64) -> Result<Vec<Arc<Item<R::Command>>>, Failure> {
+    pub async fn parked_due<R: Rules>(
+        &mut self,
+        skip: i64,
+        limit: i64,
+    ) -> Result<Vec<Arc<Item<R::Command>>>, Failure> {
         let rows = sqlx::query!(
             "SELECT body, parked_at, deadline FROM waiting w
              WHERE worker = $1
                AND (deadline <= clock_timestamp()
                     OR EXISTS (SELECT FROM inbox i WHERE i.key = w.awaited_command AND i.outcome IS NOT NULL)
                     OR EXISTS (SELECT FROM merchant m WHERE m.id = w.awaited_merchant))
-             ORDER BY parked_at, key LIMIT $2",
+             ORDER BY parked_at, key LIMIT $2 OFFSET $3",
             R::WORKER,
             limit,
+            skip,
         )
         .fetch_all(&mut self.connection)
         .await?;
         rows.into_iter().map(|row| load::parked_item(row.body, row.parked_at, row.deadline)).collect()
     }
 
-    /// Commissions whose hold period is over, oldest first, at most `limit`.
+    /// Commissions whose hold period is over, oldest first, without the first `skip`, at most `limit`.
     ///
     /// # Errors
     /// The database's.
     pub async fn commissions_due(
         &mut self,
+        skip: i64,
         limit: i64,
     ) -> Result<Vec<Arc<Item<CommissionCommand>>>, Failure> {
         let rows = sqlx::query!(
             r#"SELECT i.merchant, i.source, i.id, encode(c.key, 'hex') AS "key!", c.available_at AS "available_at!"
                FROM commission c JOIN inbox i ON i.key = c.key
                WHERE c.state = 'pending' AND c.available_at <= clock_timestamp()
-               ORDER BY c.available_at LIMIT $1"#,
+               ORDER BY c.available_at, c.key LIMIT $1 OFFSET $2"#,
             limit,
+            skip,
         )
         .fetch_all(&mut self.connection)
         .await?;
