@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use rand::RngExt as _;
-use rand::seq::SliceRandom as _;
-use rust_decimal::Decimal;
-use tests::{PATIENCE, World, credit, eventually, seeded};
+use tests::check::credits;
+use tests::{PATIENCE, World, credit, eventually, reverse, seeded};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_commissions_published_three_times_are_credited_once() {
@@ -15,17 +13,7 @@ async fn ten_thousand_commissions_published_three_times_are_credited_once() {
     let events = world.events().await;
     let dead = world.dead_letters().await;
 
-    let mut rng = seeded();
-    let cents: Vec<i64> = (0..COMMANDS).map(|_| rng.random_range(1..=100_000)).collect();
-    let mut messages = Vec::with_capacity(COMMANDS * COPIES);
-    for _ in 0..COPIES {
-        messages.extend((0..COMMANDS).map(|n| {
-            let (customer, amount) = (format!("customer-{}", n % 300), Decimal::new(cents[n], 2));
-            credit(&format!("order-{n}"), &customer, &amount.to_string())
-        }));
-    }
-    messages.shuffle(&mut rng);
-
+    let (cents, messages) = credits(&mut seeded(), COMMANDS, COPIES);
     let began = Instant::now();
     let builder = world.worker();
     let workers = vec![builder.ready().await, builder.ready().await];
@@ -42,15 +30,37 @@ async fn ten_thousand_commissions_published_three_times_are_credited_once() {
     world.drain(workers, &builder, &events).await;
     eprintln!("{} events told in {:?}", events.count(), began.elapsed());
 
-    assert_eq!(world.count("SELECT count(*) FROM entry").await, 10_000);
-    assert_eq!(world.count("SELECT count(*) FROM inbox").await, 10_000);
-    let paid: Decimal = sqlx::query_scalar("SELECT sum(balance) FROM account")
-        .fetch_one(&mut world.superuser().await)
-        .await
-        .unwrap();
-    assert_eq!(paid, Decimal::new(cents.iter().sum(), 2));
-    assert_eq!(events.causes("commission.credited").len(), COMMANDS, "an event for every command");
-    world.assert_told(&events).await;
+    world.assert_credited_once(&cents, &events, &dead).await;
+}
+
+/// Both sides of the books, for a commission and for a part of it that is taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_entry_is_two_lines_in_the_journal() {
+    let world = World::new().await;
+    let events = world.events().await;
+    let mut worker = world.worker().ready().await;
+    let publisher = world.publisher().await;
+    publisher.publish(&[credit("c-1", "anna", "12.50")]).await;
+    publisher.publish(&[reverse("r-1", "c-1", Some("4.00"))]).await;
+    events.at_least(2, PATIENCE).await;
+    assert!(worker.terminate().await.success());
+
+    let lines: Vec<String> = sqlx::query_scalar(
+        "SELECT concat_ws(' ', number, position, merchant, currency, kind, account, round(debit, 2), round(credit, 2))
+         FROM journal ORDER BY account_id, number, position",
+    )
+    .fetch_all(&mut world.superuser().await)
+    .await
+    .unwrap();
+    assert_eq!(
+        lines,
+        [
+            "1 1 acme EUR commission customer:anna 0.00 12.50",
+            "1 2 acme EUR commission commissions 12.50 0.00",
+            "2 1 acme EUR commission-reversal customer:anna 4.00 0.00",
+            "2 2 acme EUR commission-reversal commissions 0.00 4.00",
+        ]
+    );
+    assert_eq!(world.balance("anna").await.to_string(), "8.5000");
     world.assert_sound().await;
-    assert!(dead.all().is_empty(), "{} dead letters", dead.count());
 }

@@ -48,15 +48,17 @@ async fn every_kind_of_malformed_message_is_dead_lettered_with_its_reason_and_ch
 
     // Where each ended, by its number.
     let mut odd = Vec::new();
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE
-        && (events.all().len() < good
-            || dead.all().len() < routed.len()
-            || unroutable.all().len() < stray.len())
-    {
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    let (mut dead, mut unroutable) = (by_number(dead.all()), by_number(unroutable.all()));
+    let (mut dead, mut unroutable) = eventually("all have ended somewhere", PATIENCE, || async {
+        let (told, dead, stranded) = (events.count(), dead.all(), unroutable.all());
+        let counts = (told, dead.len(), stranded.len());
+        let (dead, stranded) = (by_number(dead), by_number(stranded));
+        if told >= good && counts.1 >= routed.len() && counts.2 >= stray.len() {
+            return Ok((dead, stranded));
+        }
+        let missing = routed.iter().enumerate().filter(|(number, _)| !dead.contains_key(number));
+        Err((counts, missing.map(|(_, kind)| &kind.name).take(10).collect::<Vec<_>>()))
+    })
+    .await;
     for (number, kind) in routed.iter().enumerate() {
         match dead.remove(&number).unwrap_or_default().as_slice() {
             [letter] => odd.extend(problems(kind, letter).map(|what| format!("{}: {what}", kind.name))),
@@ -85,14 +87,21 @@ async fn every_kind_of_malformed_message_is_dead_lettered_with_its_reason_and_ch
         "inbox" => "SELECT count(*) FROM inbox",
         "customer" => "SELECT count(*) FROM customer",
         "waiting" => "SELECT count(*) FROM waiting",
+        "account" => "SELECT count(*) FROM account",
+        "merchant" => "SELECT count(*) FROM merchant",
         _ => "SELECT count(*) FROM commission",
     };
     let mut counts = Vec::new();
-    for table in ["entry", "inbox", "customer", "waiting", "commission"] {
+    for table in ["entry", "inbox", "customer", "account", "merchant", "waiting", "commission"] {
         counts.push(world.count(rows(table)).await);
     }
     let good = i64::try_from(good).unwrap();
-    assert_eq!(counts, [good, good, 50, 0, 0], "entries, inbox, customers, waiting, commissions");
+    let tables = "entries, inbox, customers, accounts, merchants, waiting, commissions";
+    assert_eq!(counts, [good, good, 50, 50, 1, 0, 0], "{tables}");
+    let cents = "SELECT (100 * sum(balance + held + pending))::bigint FROM account";
+    assert_eq!(world.count(cents).await, 100 * good, "all balances together");
+    world.assert_told(&events).await;
+    world.assert_sound().await;
     assert!(world.balance(VICTIM).await.is_zero());
     assert!(!worker.log().contains("session is lost"), "one of them cost the worker its session");
 }

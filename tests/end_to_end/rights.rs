@@ -5,6 +5,7 @@ use lapin::options::{
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, ErrorKind};
+use ledger::read::{ChainFault, verify_chain};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use tests::world::PASSWORD;
@@ -130,6 +131,87 @@ async fn entries_cannot_be_changed_even_by_a_superuser() {
     superuser.execute("SET ROLE saldo_owner").await.unwrap();
     all_refused(&mut superuser, &changes, "append-only").await;
     assert_eq!(rows(&world).await, before);
+}
+
+/// Who owns the server can do anything, and is found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_were_changed_all_the_same_are_found() {
+    use ChainFault::{Balance, Count, Hash, Head, Number, RunningBalance};
+
+    let world = World::new().await;
+    let events = world.events().await;
+    let mut worker = world.worker().ready().await;
+    let cases: [(&str, &[&str], &[ChainFault]); 7] = [
+        ("untouched", &[], &[]),
+        (
+            "note",
+            &["UPDATE entry SET note = 'other' WHERE number = 2 AND account_id = $1"],
+            &[Hash { number: 2 }],
+        ),
+        (
+            "amount",
+            &["UPDATE entry SET amount = amount + 1 WHERE number = 2 AND account_id = $1"],
+            &[RunningBalance { number: 2 }, Hash { number: 2 }],
+        ),
+        (
+            "newest-deleted",
+            &["DELETE FROM entry WHERE number = 3 AND account_id = $1"],
+            &[Count { account: 3, found: 2 }, Balance, Head],
+        ),
+        (
+            "oldest-deleted",
+            &["DELETE FROM entry WHERE number = 1 AND account_id = $1"],
+            &[
+                Number { expected: 1, found: 2 },
+                RunningBalance { number: 2 },
+                Hash { number: 2 },
+                Count { account: 3, found: 2 },
+            ],
+        ),
+        (
+            "renumbered",
+            &["UPDATE entry SET number = 4 WHERE number = 3 AND account_id = $1"],
+            &[Number { expected: 3, found: 4 }, Hash { number: 4 }],
+        ),
+        // Whoever sees to it that the sums are right again has not the hash.
+        (
+            "sums-mended",
+            &[
+                "UPDATE entry SET amount = amount + 1, balance_after = balance_after + 1
+                 WHERE number = 3 AND account_id = $1",
+                "UPDATE account SET balance = balance + 1 WHERE id = $1",
+            ],
+            &[Hash { number: 3 }],
+        ),
+    ];
+    let commands: Vec<_> = (0..3)
+        .flat_map(|n| cases.map(|(customer, ..)| credit(&format!("{customer}-{n}"), customer, "12.50")))
+        .collect();
+    world.publisher().await.publish(&commands).await;
+    events.at_least(commands.len(), PATIENCE).await;
+    assert!(worker.terminate().await.success());
+    world.assert_sound().await;
+
+    let mut superuser = world.superuser().await;
+    superuser.execute("ALTER TABLE entry DISABLE TRIGGER ALL").await.unwrap();
+    let mut accounts = Vec::new();
+    for (customer, changes, _) in cases {
+        let account: i64 = sqlx::query_scalar("SELECT id FROM account WHERE customer = $1")
+            .bind(customer)
+            .fetch_one(&mut superuser)
+            .await
+            .unwrap();
+        for change in changes {
+            let done = sqlx::query(*change).bind(account).execute(&mut superuser).await.unwrap();
+            assert_eq!(done.rows_affected(), 1, "{change}");
+        }
+        accounts.push(account);
+    }
+    let mut operator = world.connect_as("saldo_operator").await;
+    for ((customer, _, faults), account) in cases.into_iter().zip(accounts) {
+        let chain = verify_chain(&mut operator, account).await.unwrap();
+        assert_eq!(chain.faults, faults, "{customer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rust_decimal::Decimal;
+use serde_json::Value;
 use sqlx::Row as _;
 
-use crate::{Collector, PATIENCE, Publisher, Worker, WorkerBuilder, World, eventually};
+use crate::{Collector, PATIENCE, Publisher, Worker, WorkerBuilder, World, credit, eventually};
 
 /// The queue of the commissions worker.
 pub const COMMISSIONS: &str = "saldo.commissions";
@@ -24,6 +27,20 @@ pub fn seeded() -> StdRng {
     let seed: u64 = given.unwrap_or_else(rand::random);
     eprintln!("SALDO_TEST_SEED={seed}");
     StdRng::seed_from_u64(seed)
+}
+
+/// The amounts in cents of this many commissions, and their commands: so many copies of each, in random order.
+pub fn credits(rng: &mut StdRng, commands: usize, copies: usize) -> (Vec<i64>, Vec<Value>) {
+    let cents: Vec<i64> = (0..commands).map(|_| rng.random_range(1..=100_000)).collect();
+    let mut messages = Vec::with_capacity(commands * copies);
+    for _ in 0..copies {
+        messages.extend(cents.iter().enumerate().map(|(n, cents)| {
+            let (customer, amount) = (format!("customer-{}", n % 300), Decimal::new(*cents, 2));
+            credit(&format!("order-{n}"), &customer, &amount.to_string())
+        }));
+    }
+    messages.shuffle(rng);
+    (cents, messages)
 }
 
 /// A queue at this moment, as it says itself and not as the broker's figures have it.
@@ -110,15 +127,35 @@ impl World {
         );
     }
 
+    /// Fails unless each of these [`credits`] took effect once and was told, and nothing else did.
+    pub async fn assert_credited_once(&self, cents: &[i64], events: &Collector, dead: &Collector) {
+        let commands = i64::try_from(cents.len()).unwrap();
+        assert_eq!(self.count("SELECT count(*) FROM entry").await, commands);
+        assert_eq!(self.count("SELECT count(*) FROM inbox").await, commands);
+        let mut owed: BTreeMap<String, Decimal> = BTreeMap::new();
+        for (n, cents) in cents.iter().enumerate() {
+            *owed.entry(format!("customer-{}", n % 300)).or_default() += Decimal::new(*cents, 2);
+        }
+        let balances: Vec<(String, Decimal)> = sqlx::query_as("SELECT customer, balance FROM account")
+            .fetch_all(&mut self.superuser().await)
+            .await
+            .unwrap();
+        assert_eq!(balances.into_iter().collect::<BTreeMap<_, _>>(), owed);
+        assert_eq!(events.causes("commission.credited").len(), cents.len(), "an event for every command");
+        self.assert_told(events).await;
+        self.assert_sound().await;
+        assert!(dead.all().is_empty(), "{} dead letters", dead.count());
+    }
+
     /// Fails unless the books hold: the trial balance is zero, every account's entries are numbered, summed and
-    /// chained as they were posted, no command has two entries, and nothing is left unpublished.
+    /// chained as they were posted, and no command has two entries.
     pub async fn assert_sound(&self) {
         let mut database = self.superuser().await;
         let trial = sqlx::query("SELECT merchant, currency, difference::text FROM trial_balance");
         for row in trial.fetch_all(&mut database).await.unwrap() {
             let (merchant, currency, difference): (String, String, String) =
                 (row.get(0), row.get(1), row.get(2));
-            let difference: rust_decimal::Decimal = difference.parse().unwrap();
+            let difference: Decimal = difference.parse().unwrap();
             assert!(difference.is_zero(), "the trial balance of {merchant} in {currency} is {difference}");
         }
         let accounts: Vec<i64> =

@@ -54,7 +54,15 @@ impl WorkerBuilder {
         let number = WORKERS.fetch_add(1, Ordering::SeqCst);
         let log = std::env::temp_dir().join(format!("saldo-worker-{}-{number}.log", std::process::id()));
         let output = File::create(&log).unwrap();
-        let child = Command::new(program(&self.program))
+        let mut command = Command::new(program(&self.program));
+        // A developer's own settings are not the test's.
+        for (name, _) in std::env::vars_os() {
+            let upper = name.to_string_lossy().to_uppercase();
+            if upper.starts_with("SALDO__") || ["SALDO_CONFIG", "SALDO_FAULT"].contains(&upper.as_str()) {
+                command.env_remove(name);
+            }
+        }
+        let child = command
             .envs(&self.environment)
             .env("SALDO__HEALTH__LISTEN", format!("127.0.0.1:{port}"))
             .stdin(Stdio::null())
