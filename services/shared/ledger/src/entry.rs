@@ -169,3 +169,48 @@ impl Hashed<'_> {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The literals were computed by other means: whoever audits the chain has these bytes to agree with.
+    #[test]
+    fn an_entrys_hash_is_what_it_always_was() {
+        let key = AccountKey {
+            merchant: "acme".parse().unwrap(),
+            customer: "Ännchen".parse().unwrap(),
+            currency: "EUR".parse().unwrap(),
+        };
+        let hex = |hash: [u8; 32]| hash.map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(hex(genesis(&key)), "71bd2815ef0bb5c70567155b148c0653db90d86ad3440158e101568bddf05ca3");
+
+        let mut account = Account::new(1, key);
+        let posting = Posting {
+            kind: EntryKind::Commission,
+            amount: Decimal::new(125, 1),
+            command: KeyHash([7; 16]),
+            order: Some("9001".parse().unwrap()),
+            level: Some(Level::try_from(2).unwrap()),
+            note: Some("Für November".parse().unwrap()),
+            actor: None,
+            occurred_at: "2026-11-22T11:00:00.123456+01:00".parse().unwrap(),
+        };
+        let first = Entry::next(&account, posting, "2026-11-22T10:00:01Z".parse().unwrap());
+        assert_eq!(hex(first.hash), "7b0a89225f171c8db4196175d1729aa432c3f51b79f3e1aee94d178192a643ea");
+
+        (account.balance, account.entries, account.head) = (first.balance_after, 1, Some(first.hash));
+        let posting = Posting {
+            kind: EntryKind::CommissionReversal,
+            amount: Decimal::new(-405, 2),
+            command: KeyHash([8; 16]),
+            order: None,
+            level: None,
+            note: None,
+            actor: Some("ops@example.org".to_owned()),
+            occurred_at: "1970-01-01T00:00:00Z".parse().unwrap(),
+        };
+        let second = Entry::next(&account, posting, "2026-11-22T10:00:02Z".parse().unwrap());
+        assert_eq!(hex(second.hash), "7ad228f75ebe677083ab938ea8f40936b7f6cc26d4871a19056ff9a6f92ebd99");
+    }
+}
