@@ -23,7 +23,9 @@ BEGIN
             END;
         END IF;
     END LOOP;
-    IF NOT pg_has_role(current_user, 'saldo_owner', 'MEMBER') THEN
+    -- Since Postgres 16 the creator of a role is a member that may not become it.
+    IF NOT pg_has_role(current_user, 'saldo_owner',
+                       CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
         EXECUTE format('GRANT saldo_owner TO %I', current_user);
     END IF;
     IF to_regnamespace('saldo') IS NULL THEN

@@ -1,7 +1,13 @@
 //! The main path.
 
+use lapin::ExchangeKind;
+use lapin::options::{BasicPublishOptions, ExchangeBindOptions, ExchangeDeclareOptions};
+use lapin::types::FieldTable;
 use rust_decimal::Decimal;
-use tests::{PATIENCE, World, credit};
+use serde_json::json;
+use tests::message::routing_key;
+use tests::{PATIENCE, Publisher, World, credit, eventually, reverse};
+use worker::topology::{COMMANDS, Limits};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commission_is_credited_and_told() {
@@ -16,4 +22,98 @@ async fn a_commission_is_credited_and_told() {
     assert_eq!(event["data"]["account"]["version"], 1);
     assert_eq!(world.balance("anna").await, Decimal::new(1250, 2));
     assert!(worker.terminate().await.success());
+}
+
+/// Topic permissions are asked about the exchange that is published to: one bound to `saldo.commands` would go
+/// around them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_came_through_another_exchange_is_dead() {
+    let world = World::new().await;
+    let dead = world.dead_letters().await;
+    let publisher = world.publisher().await;
+    let channel = &publisher.channel;
+    let declare = ExchangeDeclareOptions::default();
+    channel
+        .exchange_declare("acme.x".into(), ExchangeKind::Topic, declare, FieldTable::default())
+        .await
+        .unwrap();
+    let bind = ExchangeBindOptions::default();
+    channel
+        .exchange_bind(COMMANDS.into(), "acme.x".into(), "#".into(), bind, FieldTable::default())
+        .await
+        .unwrap();
+    let message = credit("around", "anna", "1.00");
+    let (key, body) = (routing_key(&message), message.to_string());
+    channel
+        .basic_publish(
+            "acme.x".into(),
+            key.as_str().into(),
+            BasicPublishOptions::default(),
+            body.as_bytes(),
+            Publisher::properties(),
+        )
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    let _worker = world.worker().ready().await;
+    let letter = dead.at_least(1, PATIENCE).await.remove(0);
+    assert_eq!(letter.header("saldo-reason").as_deref(), Some("invalid-properties"));
+    assert!(letter.header("saldo-detail").unwrap().contains("saldo.commands"));
+    assert_eq!(world.count("SELECT count(*) FROM inbox").await, 0);
+}
+
+/// More commands wait for one commission than a transaction takes along.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_waits_for_one_commission_is_decided_in_several_transactions() {
+    const CROWD: i64 = 1_200;
+    let world = World::new().await;
+    let _worker = world.worker().set("SALDO__PARKED__INTERVAL", "200ms").ready().await;
+    let publisher = world.publisher().await;
+    let crowd: Vec<_> = (0..CROWD).map(|n| reverse(&format!("r-{n}"), "late", Some("0.01"))).collect();
+    publisher.publish(&crowd).await;
+    eventually("all wait", PATIENCE, || async {
+        let waiting = world.count("SELECT count(*) FROM waiting").await;
+        if waiting == CROWD { Ok(()) } else { Err(waiting) }
+    })
+    .await;
+    publisher.publish(&[credit("late", "anna", "100.00")]).await;
+    eventually("all are applied", PATIENCE, || async {
+        let entries = world.count("SELECT count(*) FROM entry").await;
+        if entries == CROWD + 1 { Ok(()) } else { Err(entries) }
+    })
+    .await;
+    assert_eq!(world.balance("anna").await, Decimal::new(8_800, 2));
+    assert!(world.count("SELECT count(DISTINCT batch_id) FROM inbox").await >= 3);
+}
+
+/// A worker that may not write events: what it decides cannot be told, which is nobody's fault but the
+/// operator's.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_whose_events_the_broker_forbids_wait_in_their_queue() {
+    const COMMANDS: usize = 40;
+    let world = World::with_limits(Limits { delivery_limit: 4, ..Limits::default() }).await;
+    let (dead, events) = (world.dead_letters().await, world.events().await);
+    let permissions = format!("permissions/{}/saldo_commissions_test", world.name);
+    let rights = |write: &str| json!({ "configure": "^$", "write": write, "read": r"^saldo\.commissions$" });
+    world.manage("PUT", &permissions, Some(rights(r"^saldo\.dead$"))).await;
+    let messages: Vec<_> = (0..COMMANDS).map(|n| credit(&format!("c-{n}"), "anna", "1.00")).collect();
+    world.publisher().await.publish(&messages).await;
+    let worker = world.worker().set("SALDO__WORKER__RETRY_MAX", "100ms").start();
+    // Many times the delivery limit.
+    eventually("it has tried twenty times", PATIENCE, || async {
+        let tries = worker.log().matches("events that are committed cannot be published").count();
+        if tries >= 20 { Ok(()) } else { Err((tries, worker.readiness().await)) }
+    })
+    .await;
+    assert_eq!(dead.all().len(), 0);
+    world.manage("PUT", &permissions, Some(rights(r"^saldo\.(events|dead)$"))).await;
+    eventually("all are told", PATIENCE, || async {
+        let told = events.causes("commission.credited").len();
+        if told == COMMANDS { Ok(()) } else { Err(told) }
+    })
+    .await;
+    worker.wait_ready(PATIENCE).await;
+    assert_eq!(world.balance("anna").await, Decimal::from(COMMANDS));
+    assert_eq!(dead.all().len(), 0);
 }

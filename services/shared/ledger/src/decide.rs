@@ -123,7 +123,13 @@ pub fn decide<R: Rules>(
         let content = item.received.content;
         let delivered = matches!(item.origin, ItemOrigin::Delivered);
         let verdict = match (stored.get(&key), seen.get(&key)) {
-            (Some(stored), _) if !stored.same_key || stored.content != content => Verdict::Dead(conflict()),
+            // What was parked is this very command, also if another version of this program hashes it otherwise.
+            (Some(stored), _)
+                if !matches!(item.origin, ItemOrigin::Parked { .. })
+                    && (!stored.same_key || stored.content != content) =>
+            {
+                Verdict::Dead(conflict())
+            }
             (_, Some(first)) if *first != content => Verdict::Dead(conflict()),
             (Some(Stored { outcome: Some(outcome), .. }), _) => {
                 // Nobody asked for what time caused, so nobody waits for it again: another scan was faster, and

@@ -16,6 +16,7 @@ use crate::Handler;
 use crate::broker::{BrokerError, Outgoing, Publisher};
 use crate::clerk::{Clerk, no_answer};
 use crate::lane::{End, Shared};
+use crate::supervisor::OpenError;
 
 /// Batches, or commands, looked at in one round.
 const ROUND: i64 = 500;
@@ -56,6 +57,16 @@ impl From<BrokerError> for Trouble {
     }
 }
 
+impl From<Trouble> for OpenError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Ledger(failure) => Self::Ledger(failure),
+            Trouble::Refused(error) => Self::Broker(error),
+            Trouble::Broker(end) => Self::Unpublished(format!("{end:?}")),
+        }
+    }
+}
+
 impl<H: Handler> Chores<H> {
     pub(crate) fn new(shared: Arc<Shared>, clerk: Clerk<H>, publisher: Publisher) -> Self {
         Self { shared, clerk, publisher }
@@ -75,10 +86,10 @@ impl<H: Handler> Chores<H> {
         let mut due = every(settings.due_interval);
         let end = loop {
             let done = tokio::select! {
-                biased;
+                // Not biased: when one chore takes longer than its interval, the others still get their turn.
                 () = shared.session.cancelled() => break End::Stopped,
                 () = shared.parked.notified() => self.decide_parked().await,
-                _ = sweep.tick() => self.sweep().await,
+                _ = sweep.tick() => self.sweep(shared.settings.sweep_age).await,
                 _ = parked.tick() => self.decide_parked().await,
                 _ = due.tick() => self.decide_due().await,
             };
@@ -97,9 +108,21 @@ impl<H: Handler> Chores<H> {
         end
     }
 
+    /// Publishes whatever is committed and unpublished, before anything more is consumed. A subscriber's full
+    /// queue is no reason to wait.
+    ///
+    /// # Errors
+    /// The broker does not take events, or the ledger is not available.
+    pub(crate) async fn catch_up(&mut self) -> Result<(), OpenError> {
+        match self.sweep(Duration::ZERO).await {
+            Ok(()) | Err(Trouble::Refused(_)) => Ok(()),
+            Err(trouble) => Err(trouble.into()),
+        }
+    }
+
     /// Publishes the events of batches that nobody has marked.
-    async fn sweep(&mut self) -> Result<(), Trouble> {
-        let (age, limit) = (self.shared.settings.sweep_age, self.shared.settings.database_timeout);
+    async fn sweep(&mut self, age: Duration) -> Result<(), Trouble> {
+        let limit = self.shared.settings.database_timeout;
         let mut refused = Ok(());
         let mut last = None;
         loop {
@@ -176,8 +199,11 @@ impl<H: Handler> Chores<H> {
             warn!(count = stuck, "parked or due commands make the ledger fail; they stay");
         }
         let events: Vec<_> = settlement.events.iter().map(Outgoing::event).collect();
-        self.publisher.publish(&events).await?;
-        self.mark(&settlement.batches).await?;
+        match self.publisher.publish(&events).await {
+            Ok(()) => self.mark(&settlement.batches).await?,
+            Err(error @ BrokerError::Refused(_)) => warn!(%error, "events are left to the sweep"),
+            Err(error) => return Err(error.into()),
+        }
         Ok(settlement.events.len())
     }
 

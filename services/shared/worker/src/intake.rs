@@ -44,7 +44,18 @@ impl<C: Commands> Arrived<C> {
         let deliveries = deliveries(&delivery);
         let body: Arc<[u8]> = delivery.data.into();
         let routing_key = delivery.routing_key.to_string();
-        let command = read(&body, &routing_key, &delivery.properties);
+        let command = if delivery.exchange.as_str() == topology::COMMANDS {
+            read(&body, &routing_key, &delivery.properties)
+        } else {
+            // Topic permissions were asked about another exchange than the one they are for.
+            Err(Malformed::new(
+                MalformedReason::InvalidProperties,
+                format_args!(
+                    "the message was not published to {}; expected that exchange",
+                    topology::COMMANDS
+                ),
+            ))
+        };
         let mut kept = BasicProperties::default();
         if let Some(content_type) = delivery.properties.content_type() {
             kept = kept.with_content_type(content_type.clone());

@@ -70,6 +70,8 @@ pub(crate) enum End {
     Stopped,
     /// The broker's side failed, or everything was returned to it.
     Lost(String),
+    /// The broker did not take the events of a committed batch.
+    Unpublished(String),
     /// A delivery came back too often: one at a time from now on.
     Suspicious,
     /// The suspicious ones are through.
@@ -258,7 +260,7 @@ impl<H: Handler> Lane<H> {
             reasons.push(why.reason.code());
         }
         if !letters.is_empty() {
-            self.publisher.publish(&letters).await?;
+            self.publish_letters(&letters).await?;
             reasons.sort_unstable();
             reasons.dedup();
             warn!(lane = self.name, count = letters.len(), reasons = reasons.join(", "), "dead letters");
@@ -267,6 +269,27 @@ impl<H: Handler> Lane<H> {
             self.published.extend(&settlement.batches);
         }
         Ok(())
+    }
+
+    /// Publishes dead letters, however long no queue takes them: that is nothing their commands can help.
+    async fn publish_letters(&self, letters: &[Outgoing<'_>]) -> Result<(), End> {
+        let mut pauses = Backoff::new(self.shared.settings.retry_max);
+        loop {
+            let error = match self.publisher.publish(letters).await {
+                Ok(()) => {
+                    self.shared.health.fine(&self.name);
+                    return Ok(());
+                }
+                Err(error @ (BrokerError::Refused(_) | BrokerError::Unroutable(_))) => error,
+                Err(error) => return Err(error.into()),
+            };
+            self.shared.health.trouble(&self.name, &error);
+            warn!(lane = self.name, %error, "dead letters are not taken, trying again");
+            tokio::select! {
+                () = self.shared.shutdown.cancelled() => return Err(End::Stopped),
+                () = tokio::time::sleep(pauses.pause()) => {}
+            }
+        }
     }
 
     /// Whether the broker took all of them.
@@ -280,7 +303,10 @@ impl<H: Handler> Lane<H> {
                     warn!(lane = self.name, %error, "events refused, trying again");
                     tokio::time::sleep(pauses.pause()).await;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let End::Lost(why) = End::from(error) else { return Err(End::Stopped) };
+                    return Err(End::Unpublished(why));
+                }
             }
         }
         warn!(

@@ -23,6 +23,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use ledger::{Failure, Item, Rules, Store};
@@ -33,6 +34,9 @@ use tracing::{error, info};
 use crate::health::Health;
 use crate::settings::Settings;
 use crate::supervisor::Supervisor;
+
+/// How long health questions under way may take when the worker stops.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A worker: its rules, and what time makes due.
 pub trait Handler: Rules + std::fmt::Debug {
@@ -111,7 +115,8 @@ async fn run<H: Handler>(
     info!(worker = H::WORKER, version = env!("CARGO_PKG_VERSION"), %address, "started");
     Supervisor { rules, settings, ledger, health, shutdown }.run().await;
     served.cancel();
-    let _ = answering.await;
+    // A client that never finishes its question does not keep the process.
+    let _ = tokio::time::timeout(LAST_ANSWERS, answering).await;
     info!("stopped");
     ExitCode::SUCCESS
 }

@@ -176,8 +176,12 @@ impl Reader {
     /// A duration within bounds.
     pub fn duration(&mut self, key: &'static str, default: Duration, max: Duration) -> Duration {
         self.or(key, default, |text| match humantime::parse_duration(text) {
-            Ok(duration) if duration <= max && !duration.is_zero() => Ok(duration),
-            Ok(_) => Err(format!("expected more than 0s, at most {}", humantime::format_duration(max))),
+            Ok(duration) if (SHORTEST..=max).contains(&duration) => Ok(duration),
+            Ok(_) => Err(format!(
+                "expected {} to {}",
+                humantime::format_duration(SHORTEST),
+                humantime::format_duration(max)
+            )),
             Err(_) => Err("expected a duration such as 250ms, 30s, 5m, 1h or 30d".to_owned()),
         })
     }
@@ -226,6 +230,8 @@ impl Reader {
     }
 }
 
+/// Shorter pauses and limits would be busy loops, or no limits.
+const SHORTEST: Duration = Duration::from_millis(10);
 const DAY: Duration = Duration::from_hours(24);
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -242,7 +248,7 @@ impl Settings {
         let settings = Self {
             broker_url: read.broker_url(),
             database_url: read.database_url(),
-            database_timeout: read.duration("database.timeout", 30 * SECOND, HOUR),
+            database_timeout: read.duration("database.timeout", 30 * SECOND, 10 * MINUTE),
             health_listen: read.or("health.listen", SocketAddr::from(([127, 0, 0, 1], 8080)), |text| {
                 parse(text, "an address and port such as 127.0.0.1:8080")
             }),

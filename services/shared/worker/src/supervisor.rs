@@ -36,11 +36,14 @@ const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Why a session could not be opened.
 #[derive(Debug, thiserror::Error)]
-enum OpenError {
+pub(crate) enum OpenError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Topology(#[from] TopologyError),
+    /// What is committed cannot be published.
+    #[error("events that are committed cannot be published: {0}")]
+    Unpublished(String),
     #[error("the ledger is not available: {0}")]
     Ledger(#[from] ledger::Failure),
     /// Some lanes consumed already: what they were sent may be what ended the connection.
@@ -70,11 +73,11 @@ impl<H: Handler> Supervisor<H> {
     pub(crate) async fn run(self) {
         let mut pauses = Backoff::new(self.settings.retry_max);
         let mut after_loss = Backoff::new(PAUSE_AFTER_LOSS.min(self.settings.retry_max));
-        let (mut losses, mut careful) = (0, false);
+        let (mut losses, mut careful, mut unpublished) = (0, false, false);
         while !self.shutdown.is_cancelled() {
             let opened = tokio::select! {
                 () = self.shutdown.cancelled() => break,
-                opened = self.open(careful) => opened,
+                opened = self.open(careful, unpublished) => opened,
             };
             let session = match opened {
                 Ok(session) => session,
@@ -94,6 +97,7 @@ impl<H: Handler> Supervisor<H> {
                     continue;
                 }
             };
+            unpublished = false;
             pauses.reset();
             self.health.fine("session");
             info!(lanes = session.lanes.len(), careful, "consuming");
@@ -111,7 +115,8 @@ impl<H: Handler> Supervisor<H> {
                     info!("through; taking batches again");
                     (losses, careful) = (0, false);
                 }
-                End::Lost(why) => {
+                End::Lost(ref why) | End::Unpublished(ref why) => {
+                    unpublished = matches!(end, End::Unpublished(_));
                     losses = if acked == 0 { losses + 1 } else { 0 };
                     careful |= losses >= LOSSES;
                     if acked > 0 {
@@ -131,7 +136,9 @@ impl<H: Handler> Supervisor<H> {
         }
     }
 
-    async fn open(&self, careful: bool) -> Result<Session<H>, OpenError> {
+    /// Opens a session; after one that could not publish, only once everything committed is published: commands
+    /// taken meanwhile would only come back, and count as delivered once more each time.
+    async fn open(&self, careful: bool, unpublished: bool) -> Result<Session<H>, OpenError> {
         let settings = &self.settings;
         let connect = |purpose: &str| {
             let name = format!("{} {purpose}", H::WORKER);
@@ -154,13 +161,16 @@ impl<H: Handler> Supervisor<H> {
             parked: Notify::new(),
             careful,
         });
+        let mut chores = Chores::new(Arc::clone(&shared), first, publisher);
+        if unpublished {
+            chores.catch_up().await?;
+        }
         let consume = connect("consume").await?;
         let mut lanes = Vec::new();
         for number in 1..=if careful { 1 } else { settings.lanes } {
             let lane = Lane::open(number, Arc::clone(&shared), clerk(), &consume, &publish).await;
             lanes.push(lane.map_err(OpenError::Lanes)?);
         }
-        let chores = Chores::new(Arc::clone(&shared), first, publisher);
         Ok(Session { shared, consume, publish, lanes, chores })
     }
 }

@@ -323,6 +323,10 @@ pub(super) async fn named(
     Ok(())
 }
 
+/// A transaction decides at most this many commands that waited for its own; a scan finds the others. With the
+/// largest messages they take 16 MiB.
+const MAX_WAITERS: i64 = 500;
+
 type Waiters<C> = Vec<(Awaited, Arc<Item<C>>)>;
 
 /// Takes out of `waiting` the parked items themselves, and what waits for the new ones.
@@ -344,11 +348,17 @@ pub(super) async fn take_waiting<R: Rules>(
         .map(|key| bytes(&key))
         .collect();
     let rows = sqlx::query!(
-        "DELETE FROM waiting WHERE worker = $3 AND (key = ANY($1) OR awaited_command = ANY($2))
+        "DELETE FROM waiting
+         WHERE key IN (
+             (SELECT w.key FROM unnest($1::bytea[]) AS k (key) JOIN waiting w ON w.key = k.key WHERE w.worker = $3)
+             UNION
+             (SELECT w.key FROM unnest($2::bytea[]) AS k (key) JOIN waiting w ON w.awaited_command = k.key
+              WHERE w.worker = $3 ORDER BY w.parked_at, w.key LIMIT $4))
          RETURNING key, awaited_command, body, parked_at, deadline",
         &parked,
         &undecided,
         R::WORKER,
+        MAX_WAITERS,
     )
     .fetch_all(&mut **transaction)
     .await?;

@@ -38,6 +38,14 @@ impl Settings {
                 ("default_transaction_isolation", "read committed"),
                 ("statement_timeout", &timeout.as_millis().to_string()),
                 ("timezone", "UTC"),
+                // A host that vanishes in the middle of a transaction must not keep its locks for hours.
+                ("idle_in_transaction_session_timeout", &timeout.as_millis().to_string()),
+                ("tcp_keepalives_idle", "10"),
+                ("tcp_keepalives_interval", "5"),
+                ("tcp_keepalives_count", "3"),
+                ("tcp_user_timeout", "20000"),
+                // A plan made for empty tables, kept while they grow, is slower than planning anew.
+                ("plan_cache_mode", "force_custom_plan"),
             ])
             // Statements and their parameters are nobody's business in a log.
             .disable_statement_logging();
