@@ -15,7 +15,7 @@ const SIGKILL: i32 = 9;
 async fn a_worker_that_is_killed_again_and_again_loses_nothing_and_does_nothing_twice() {
     const COMMANDS: usize = 10_000;
     const COPIES: usize = 3;
-    const ROUNDS: usize = 20;
+    const ROUNDS: usize = 40;
     // A kill delivers a message once more at most: no limit must be reached by kills alone.
     let limits = Limits::default();
     assert!(u32::try_from(ROUNDS).unwrap() < limits.delivery_limit);
