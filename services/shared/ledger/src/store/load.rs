@@ -1,4 +1,7 @@
 //! Reading what a batch touches.
+//!
+//! Keys come in by joining `unnest`, not by `= ANY`: a cached plan that was made while a table was small scans
+//! it once at worst, not once for every key.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -70,7 +73,8 @@ pub(super) async fn resolve(
     let mut ids = BTreeSet::new();
     if !needed.names.is_empty() {
         let owners = sqlx::query_scalar!(
-            r#"SELECT account_id AS "account_id!" FROM inbox WHERE key = ANY($1) AND account_id IS NOT NULL"#,
+            r#"SELECT i.account_id AS "account_id!"
+               FROM unnest($1::bytea[]) AS k (key) JOIN inbox i ON i.key = k.key WHERE i.account_id IS NOT NULL"#,
             &needed.name_hashes(),
         );
         ids.extend(owners.fetch_all(&mut **transaction).await?);
@@ -174,8 +178,9 @@ pub(super) async fn lock(
     }
     let ids: Vec<i64> = ids.into_iter().collect();
     let rows = sqlx::query!(
-        "SELECT id, merchant, customer, currency, balance, held, pending, version, entries, head
-         FROM account WHERE id = ANY($1) ORDER BY id FOR UPDATE",
+        "SELECT a.id, a.merchant, a.customer, a.currency, a.balance, a.held, a.pending, a.version, a.entries, a.head
+         FROM unnest($1::bigint[]) AS k (id) JOIN account a ON a.id = k.id
+         ORDER BY a.id FOR UPDATE OF a",
         &ids,
     )
     .fetch_all(&mut **transaction)
@@ -234,7 +239,8 @@ pub(super) async fn inbox<C: Commands>(
         items.iter().map(|item| (item.received.hash, &item.received.key)).collect();
     let keys: Vec<Vec<u8>> = asked.keys().map(bytes).collect();
     let rows = sqlx::query!(
-        "SELECT key, merchant, source, id, content, outcome FROM inbox WHERE key = ANY($1)",
+        "SELECT i.key, i.merchant, i.source, i.id, i.content, i.outcome
+         FROM unnest($1::bytea[]) AS k (key) JOIN inbox i ON i.key = k.key",
         &keys,
     )
     .fetch_all(&mut **transaction)
@@ -274,11 +280,12 @@ pub(super) async fn named(
                   coalesce(c.level, e.level) AS "level?", coalesce(c.note, e.note) AS "note?",
                   e.amount AS "credited?", c.amount AS "amount?", c.reversed AS "reversed?",
                   c.state AS "state?", c.available_at
-           FROM inbox i
+           FROM unnest($1::bytea[]) AS k (key)
+           JOIN inbox i ON i.key = k.key
            LEFT JOIN account a ON a.id = i.account_id
            LEFT JOIN entry e ON e.account_id = i.account_id AND e.number = i.entry_number
            LEFT JOIN commission c ON c.key = i.key
-           WHERE i.key = ANY($1) AND i.outcome IS NOT NULL"#,
+           WHERE i.outcome IS NOT NULL"#,
         &needed.name_hashes(),
     )
     .fetch_all(&mut **transaction)

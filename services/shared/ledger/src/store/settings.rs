@@ -44,8 +44,6 @@ impl Settings {
                 ("tcp_keepalives_interval", "5"),
                 ("tcp_keepalives_count", "3"),
                 ("tcp_user_timeout", "20000"),
-                // A plan made for empty tables, kept while they grow, is slower than planning anew.
-                ("plan_cache_mode", "force_custom_plan"),
             ])
             // Statements and their parameters are nobody's business in a log.
             .disable_statement_logging();
