@@ -13,8 +13,9 @@
 //! | decide | in memory | [`crate::decide`] |
 //! | write | batch, entries, accounts, commissions, inbox by key, waiting | inbox without ON CONFLICT: a unique violation means that another lane decided the key meanwhile |
 //!
-//! **Bounds.** Memory is the batch's commands, the rows they touch, and their outcomes. The server cancels a
-//! statement after `statement_timeout`; [`Settings::timeout`] bounds the whole batch from outside.
+//! **Bounds.** Memory is the batch's commands, at most 500 that waited for them, the rows they touch, and their
+//! outcomes. The server cancels a statement after `statement_timeout`; [`Settings::timeout`] bounds the whole
+//! batch from outside.
 //!
 //! **A crash** before COMMIT leaves nothing. After it, the `batch` row says that the events may not have been
 //! published: the commands' redelivery finds the outcomes in the inbox, and the [sweep](Store::unpublished)
