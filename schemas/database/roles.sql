@@ -2,8 +2,9 @@
 -- several databases can meet here at once: one that another made in between is as good as one made here.
 --
 --   saldo_owner        owns everything, cannot log in; `saldo migrate` becomes it
---   saldo_commissions  the commissions worker
---   saldo_operator     the command line: reads everything, registers merchants
+--   saldo_commissions, saldo_adjustments, saldo_directory, saldo_withdrawals   a worker each
+--   saldo_operator     the command line: reads everything but what is sealed
+--   saldo_treasurer    reveals payout details, and encrypts them with another key
 --
 -- Roles that log in have no password until the deployment sets one.
 DO $$
@@ -12,7 +13,9 @@ DECLARE
 BEGIN
     FOR wanted IN
         SELECT * FROM (VALUES
-            ('saldo_owner', 'NOLOGIN'), ('saldo_commissions', 'LOGIN'), ('saldo_operator', 'LOGIN')
+            ('saldo_owner', 'NOLOGIN'), ('saldo_commissions', 'LOGIN'), ('saldo_adjustments', 'LOGIN'),
+            ('saldo_directory', 'LOGIN'), ('saldo_withdrawals', 'LOGIN'), ('saldo_operator', 'LOGIN'),
+            ('saldo_treasurer', 'LOGIN')
         ) AS roles (name, login)
     LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.name) THEN
