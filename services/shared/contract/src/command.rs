@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::key::{CommandKey, KeyHash};
 use crate::value::{self, MessageId, Object, Source};
-use crate::{ContentHash, LengthPrefixed, Malformed, MalformedReason, MerchantId, OWN_SOURCES, Timestamp};
+use crate::{
+    ContentHash, LengthPrefixed, Malformed, MalformedReason, MerchantId, OWN_SOURCES, Timestamp, UserId,
+};
 
 /// The AMQP content type of every command and event.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -55,6 +57,16 @@ pub trait Commands: Sized + Clone + Send + Sync + std::fmt::Debug + 'static {
     /// [`CommandData::TYPE`] of the variant.
     fn message_type(&self) -> &'static str;
 
+    /// Only for broker users the broker vouches for (the AMQP property `user_id`): what a shop's staff does.
+    fn needs_user(&self) -> bool {
+        false
+    }
+
+    /// Replaces what is stored if its `time` is newer, and is refused otherwise.
+    fn is_put(&self) -> bool {
+        false
+    }
+
     /// The data in RFC 8785 form. Amounts stand at the currency's exponent and times in UTC because the
     /// types write them so.
     fn canonical(&self) -> Vec<u8>;
@@ -73,6 +85,9 @@ pub struct Received<C> {
     pub time: Timestamp,
     /// W3C trace context, if there was a well-formed one.
     pub traceparent: Option<String>,
+    /// The broker user who sent it, where the delivery names one. Not part of the message: `None` until the
+    /// receiver fills it in.
+    pub user: Option<UserId>,
     /// What is to be done.
     pub command: C,
 }
@@ -194,7 +209,7 @@ impl<C: Commands> Received<C> {
             LengthPrefixed::new().part(command.message_type()).part(command.canonical()).finish(),
         );
         let hash = key.hash();
-        Self { key, hash, content, time, traceparent, command }
+        Self { key, hash, content, time, traceparent, user: None, command }
     }
 
     /// `<merchant>.<type without version>`: the only routing key this command may be delivered under.

@@ -26,7 +26,7 @@ pub use malformed::{Malformed, MalformedReason};
 pub use money::{Amount, Currency, Money, SignedAmount};
 pub use refusal::{ReasonCode, Refusal};
 pub use time::Timestamp;
-pub use value::{CustomerId, EntryId, Level, MerchantId, MessageId, Note, OrderId, Source};
+pub use value::{CustomerId, EntryId, Level, MerchantId, MessageId, Note, OrderId, Source, UserId};
 
 /// Every `source` that starts with this is Saldo's own; commands that claim it are malformed.
 pub const OWN_SOURCES: &str = "/saldo/";

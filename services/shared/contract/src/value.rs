@@ -220,6 +220,15 @@ text_value!(
 );
 
 text_value!(
+    /// A user of the message broker. No field of a command: the broker vouches for it (AMQP property `user_id`).
+    UserId,
+    "1 to 255 characters, none of them a control character",
+    255,
+    r"^[^\x00-\x1F\x7F-\x9F]+$",
+    |text| if text.contains(CONTROL) { Err("has a control character") } else { Ok(()) }
+);
+
+text_value!(
     /// A sentence from a person or a system, kept with the entry.
     Note,
     "1 to 500 characters, no control characters but tab and line feed",
