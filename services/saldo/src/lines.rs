@@ -72,13 +72,16 @@ impl Line {
     /// # Errors
     /// A worker would find it malformed.
     pub(crate) fn command(&self) -> Result<(CommandKey, Option<ContentHash>), Malformed> {
-        match read::<CommissionCommand>(&self.body) {
-            // A type that a newer worker may know.
-            Err(malformed) if malformed.reason == MalformedReason::UnknownType => {
-                self.key().map(|key| (key, None)).ok_or(malformed)
+        let workers: [Reader; 1] = [read::<CommissionCommand>];
+        for read in workers {
+            match read(&self.body) {
+                Err(malformed) if malformed.reason == MalformedReason::UnknownType => {}
+                read => return read.map(|(key, content)| (key, Some(content))),
             }
-            read => read.map(|(key, content)| (key, Some(content))),
         }
+        // A newer worker may know it.
+        let unknown = || Malformed::new(MalformedReason::UnknownType, "type: no worker has such a command");
+        self.key().map(|key| (key, None)).ok_or_else(unknown)
     }
 
     fn key(&self) -> Option<CommandKey> {
@@ -89,6 +92,9 @@ impl Line {
         })
     }
 }
+
+/// Reads a message as one of the workers does.
+type Reader = fn(&[u8]) -> Result<(CommandKey, ContentHash), Malformed>;
 
 fn read<C: Commands>(body: &[u8]) -> Result<(CommandKey, ContentHash), Malformed> {
     Received::<C>::read(body).map(|received| (received.key, received.content))

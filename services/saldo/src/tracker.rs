@@ -1,6 +1,7 @@
 //! Which line each event, dead letter and ledger row belongs to.
 //!
-//! Events and ledger rows name a command by its key, dead letters hold its exact bytes. Several lines can share a
+//! Events and ledger rows name a command by its key. Dead letters carry the message id it was published with; those
+//! of another run with the same commands hold its exact bytes, unless they are encrypted. Several lines can share a
 //! key. With the same content they are one command and share its outcome. With different contents only one of
 //! them is carried out and the others are dead-lettered; as an event does not say which content it is about, an
 //! outcome seen live is certain only once all other contents are known to be dead, or the ledger has told.
@@ -13,12 +14,15 @@ use worker::watch::{Sighting, Told};
 
 use crate::fate::Fate;
 use crate::lines::Line;
+use crate::run::Run;
 
 type BodyHash = [u8; 32];
 
 /// What is known of each line.
 #[derive(Debug)]
 pub(crate) struct Tracker {
+    /// Whose messages they are.
+    run: Option<Run>,
     lines: Vec<Tracked>,
     by_key: HashMap<CommandKey, Vec<usize>>,
     by_body: HashMap<BodyHash, Vec<usize>>,
@@ -26,6 +30,8 @@ pub(crate) struct Tracker {
 
 #[derive(Debug)]
 struct Tracked {
+    /// Its number in the file; ascending.
+    number: usize,
     key: Option<CommandKey>,
     /// Equal for lines of the same content.
     content: BodyHash,
@@ -50,10 +56,14 @@ fn body_hash(body: &[u8]) -> BodyHash {
 }
 
 impl Tracker {
-    /// Nothing is known yet.
-    pub(crate) fn new(lines: &[Line]) -> Self {
-        let mut tracker =
-            Self { lines: Vec::with_capacity(lines.len()), by_key: HashMap::new(), by_body: HashMap::new() };
+    /// Nothing is known yet of these lines, which this run has published.
+    pub(crate) fn new(lines: &[Line], run: Option<Run>) -> Self {
+        let mut tracker = Self {
+            run,
+            lines: Vec::with_capacity(lines.len()),
+            by_key: HashMap::new(),
+            by_body: HashMap::new(),
+        };
         for (place, line) in lines.iter().enumerate() {
             let body = body_hash(&line.body);
             // What a worker cannot read has no key: nothing but a dead letter tells of it.
@@ -63,7 +73,8 @@ impl Tracker {
                 tracker.by_key.entry(key.clone()).or_default().push(place);
             }
             let content = content.map_or(body, |content| content.0);
-            tracker.lines.push(Tracked { key, content, fate: None, certainty: Certainty::Open });
+            let number = line.number;
+            tracker.lines.push(Tracked { number, key, content, fate: None, certainty: Certainty::Open });
         }
         tracker
     }
@@ -80,9 +91,12 @@ impl Tracker {
         match sighting {
             Sighting::Event(told) => self.event(told),
             Sighting::DeadLetter(letter) => {
-                self.of_bytes(&letter.body.clone(), &Fate::of_dead_letter(letter))
+                let places = self.places(letter.message_id.as_deref(), &letter.body);
+                self.learn(places, &Fate::of_dead_letter(letter))
             }
-            Sighting::Unroutable(body) => self.of_bytes(&body, &Fate::unroutable()),
+            Sighting::Unroutable { body, message_id } => {
+                self.learn(self.places(message_id.as_deref(), &body), &Fate::unroutable())
+            }
         }
     }
 
@@ -109,9 +123,17 @@ impl Tracker {
         news
     }
 
-    /// What is known of the lines with exactly these bytes.
-    fn of_bytes(&mut self, body: &[u8], fate: &Fate) -> bool {
-        let Some(places) = self.by_body.get(&body_hash(body)).cloned() else { return false };
+    /// The line that was published with this message id; if it is not of this run, the lines with these bytes.
+    fn places(&self, message_id: Option<&str>, body: &[u8]) -> Vec<usize> {
+        let number = self.run.as_ref().zip(message_id).and_then(|(run, id)| run.line_of(id));
+        match number.map(|number| self.lines.binary_search_by_key(&number, |line| line.number)) {
+            Some(Ok(place)) => vec![place],
+            Some(Err(_)) | None => self.by_body.get(&body_hash(body)).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// What is known of these lines for good.
+    fn learn(&mut self, places: Vec<usize>, fate: &Fate) -> bool {
         let mut news = false;
         for place in places {
             let line = &mut self.lines[place];

@@ -1,20 +1,36 @@
 //! From a delivery to a command, or to the reason why it can never be one.
 //!
-//! The body is [`Received::read`]'s; here is what only the broker knows: content type, routing key, headers.
-//! Headers and `reply_to` are otherwise ignored, whatever they claim to be.
+//! The body is [`Received::read`]'s; here is what only the broker knows: content type, routing key, headers, and
+//! the user, whom the broker has compared with the one who published. Headers and `reply_to` are otherwise
+//! ignored, whatever they claim to be.
 
 use std::sync::Arc;
 
-use contract::{CONTENT_TYPE, Commands, Malformed, MalformedReason, Received};
+use contract::{CONTENT_TYPE, Commands, Malformed, MalformedReason, Received, Timestamp, UserId};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use ledger::Item;
 use ledger::decide::ItemOrigin;
-use time::OffsetDateTime;
+use ledger::vault::Sealed;
+use time::{Duration, OffsetDateTime};
 
 use crate::broker::Outgoing;
 use crate::topology;
+use crate::watch::DeadLetter;
+
+/// How far a put's `time` may be ahead of the clock: clocks differ a little. What is further ahead would keep every
+/// later put out, for as long as it is.
+const MAX_AHEAD: Duration = Duration::minutes(5);
+
+/// What is asked of deliveries beyond the contract.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Intake {
+    /// Whether [`Commands::needs_user`] counts.
+    pub(crate) require_user: bool,
+    /// The time.
+    pub(crate) now: OffsetDateTime,
+}
 
 /// A delivery and what was made of it.
 #[derive(Debug)]
@@ -29,8 +45,9 @@ pub(crate) struct Arrived<C> {
     pub(crate) letter: Letter,
 }
 
-/// The parts of a message that a dead letter keeps: body, content type, message id, correlation id, and the
-/// routing key in a header. Anything else of the publisher's could route, expire or forge something.
+/// The parts of a message that a dead letter keeps: body (encrypted where [`crate::Handler::seal_letter`] says so),
+/// content type, message id, correlation id, and the routing key in a header. Anything else of the publisher's could
+/// route, expire or forge something.
 #[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) body: Arc<[u8]>,
@@ -40,12 +57,12 @@ pub(crate) struct Letter {
 
 impl<C: Commands> Arrived<C> {
     /// Reads a delivery.
-    pub(crate) fn read(delivery: Delivery) -> Self {
+    pub(crate) fn read(delivery: Delivery, intake: Intake) -> Self {
         let deliveries = deliveries(&delivery);
         let body: Arc<[u8]> = delivery.data.into();
         let routing_key = delivery.routing_key.to_string();
         let command = if delivery.exchange.as_str() == topology::COMMANDS {
-            read(&body, &routing_key, &delivery.properties)
+            intake.read(&body, &routing_key, &delivery.properties)
         } else {
             // Topic permissions were asked about another exchange than the one they are for.
             Err(Malformed::new(
@@ -90,23 +107,54 @@ fn deliveries(delivery: &Delivery) -> u64 {
     }
 }
 
-fn read<C: Commands>(
-    body: &Arc<[u8]>,
-    routing_key: &str,
-    properties: &BasicProperties,
-) -> Result<Arc<Item<C>>, Malformed> {
-    let received = Received::<C>::read(body)?;
-    check_properties(properties)?;
-    if received.routing_key() != routing_key {
-        return Err(Malformed::new(
-            MalformedReason::RoutingKeyMismatch,
-            format_args!(
-                "the message was published with another routing key; its body asks for {}",
-                received.routing_key()
-            ),
-        ));
+impl Intake {
+    fn read<C: Commands>(
+        self,
+        body: &Arc<[u8]>,
+        routing_key: &str,
+        properties: &BasicProperties,
+    ) -> Result<Arc<Item<C>>, Malformed> {
+        let mut received = Received::<C>::read(body)?;
+        check_properties(properties)?;
+        received.user = self.user(&received.command, properties)?;
+        if received.routing_key() != routing_key {
+            return Err(Malformed::new(
+                MalformedReason::RoutingKeyMismatch,
+                format_args!(
+                    "the message was published with another routing key; its body asks for {}",
+                    received.routing_key()
+                ),
+            ));
+        }
+        if received.command.is_put() && received.time > Timestamp::from(self.now + MAX_AHEAD) {
+            return Err(Malformed::new(
+                MalformedReason::InvalidData,
+                format_args!(
+                    "time: is more than {} minutes ahead of the clock here; expected the time of the change",
+                    MAX_AHEAD.whole_minutes()
+                ),
+            ));
+        }
+        Ok(Arc::new(Item { received, body: Arc::clone(body), origin: ItemOrigin::Delivered }))
     }
-    Ok(Arc::new(Item { received, body: Arc::clone(body), origin: ItemOrigin::Delivered }))
+
+    /// The publishing user, where the delivery names one.
+    fn user<C: Commands>(
+        self,
+        command: &C,
+        properties: &BasicProperties,
+    ) -> Result<Option<UserId>, Malformed> {
+        let refused = |problem: &str| {
+            Malformed::new(MalformedReason::InvalidProperties, format_args!("user_id: {problem}"))
+        };
+        match properties.user_id() {
+            Some(user) => user.as_str().parse().map(Some).map_err(|problem: String| refused(&problem)),
+            None if command.needs_user() && self.require_user => {
+                Err(refused("is missing; expected the broker user who publishes, as this command needs one"))
+            }
+            None => Ok(None),
+        }
+    }
 }
 
 fn check_properties(properties: &BasicProperties) -> Result<(), Malformed> {
@@ -127,27 +175,31 @@ fn check_properties(properties: &BasicProperties) -> Result<(), Malformed> {
 }
 
 impl Letter {
-    /// The dead letter to publish, to this worker's dead queue.
+    /// The dead letter to publish, to this worker's dead queue; with this body, where one is encrypted.
     pub(crate) fn dead<'a>(
         &'a self,
         worker: &'static str,
         queue: &'a str,
         why: &Malformed,
+        sealed: Option<&'a Sealed>,
         now: OffsetDateTime,
     ) -> Outgoing<'a> {
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut headers = FieldTable::default();
-        headers.insert("saldo-reason".into(), text(why.reason.code()));
-        headers.insert("saldo-detail".into(), text(&why.detail));
-        headers.insert("saldo-worker".into(), text(worker));
-        headers.insert("saldo-routing-key".into(), text(&self.routing_key));
+        headers.insert(DeadLetter::REASON.into(), text(why.reason.code()));
+        headers.insert(DeadLetter::DETAIL.into(), text(&why.detail));
+        headers.insert(DeadLetter::WORKER.into(), text(worker));
+        headers.insert(DeadLetter::ROUTING_KEY.into(), text(&self.routing_key));
         let now = u64::try_from(now.unix_timestamp()).unwrap_or(0);
-        headers.insert("saldo-dead-at".into(), AMQPValue::Timestamp(now));
+        headers.insert(DeadLetter::DEAD_AT.into(), AMQPValue::Timestamp(now));
+        if let Some(sealed) = sealed {
+            headers.insert(DeadLetter::KEY_ID.into(), text(&sealed.key_id));
+        }
         Outgoing {
             exchange: topology::DEAD,
             routing_key: queue,
             mandatory: true,
-            body: &self.body,
+            body: sealed.map_or(&*self.body, |sealed| &sealed.bytes),
             properties: self.properties.clone().with_headers(headers),
         }
     }

@@ -31,7 +31,12 @@ pub fn dead_queue(worker: &str) -> String {
 }
 
 /// Workers and the routing keys their queues are bound with.
-const WORKERS: [(&str, &str); 1] = [(commission::WORKER, commission::ROUTING)];
+const WORKERS: [(&str, &[&str]); 4] = [
+    (commission::WORKER, &[commission::ROUTING]),
+    ("adjustments", &["*.adjustment.#"]),
+    ("withdrawals", &["*.withdrawal.#"]),
+    ("directory", &["*.customer.#", "*.payout-method.#", "*.preferences.#"]),
+];
 
 /// Limits that operators may change.
 #[derive(Debug, Clone, Copy)]
@@ -151,13 +156,13 @@ impl Topology {
             // Operators look at dead letters again and again; 4.x would drop one at the 21st look.
             definition: object(json!({ "delivery-limit": 1_000_000 })),
         });
-        for (worker, routing_key) in WORKERS {
-            topology.add_worker(worker, routing_key, limits);
+        for (worker, routing_keys) in WORKERS {
+            topology.add_worker(worker, routing_keys, limits);
         }
         topology
     }
 
-    fn add_worker(&mut self, worker: &str, routing_key: &str, limits: Limits) {
+    fn add_worker(&mut self, worker: &str, routing_keys: &[&str], limits: Limits) {
         let (queue, dead) = (queue(worker), dead_queue(worker));
         self.queues.push(Queue {
             name: queue.clone(),
@@ -172,11 +177,11 @@ impl Topology {
         self.queues
             .push(Queue { name: dead.clone(), arguments: object(json!({ "x-queue-type": "quorum" })) });
         self.bindings.push(Binding { exchange: DEAD, queue: dead.clone(), routing_key: dead });
-        self.bindings.push(Binding {
+        self.bindings.extend(routing_keys.iter().map(|routing_key| Binding {
             exchange: COMMANDS,
             queue: queue.clone(),
-            routing_key: routing_key.to_owned(),
-        });
+            routing_key: (*routing_key).to_owned(),
+        }));
         self.policies.push(Policy {
             name: queue.clone(),
             pattern: format!("^{}$", queue.replace('.', r"\.")),
