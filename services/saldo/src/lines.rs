@@ -160,6 +160,20 @@ mod tests {
     }
 
     #[test]
+    fn a_type_that_nobody_knows_has_a_key_and_no_content() {
+        let line = |data: &str| {
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"1","source":"/s","type":"x.y.v1","time":"2026-11-22T10:00:00Z",
+                "data":{data}}}"#
+            );
+            Line::new(1, body.as_bytes()).command()
+        };
+        let (key, content) = line(r#"{"merchant":"demo"}"#).unwrap();
+        assert_eq!((key.merchant.as_str(), content), ("demo", None));
+        assert_eq!(line("{}").unwrap_err().reason, MalformedReason::UnknownType);
+    }
+
+    #[test]
     fn lines_keep_their_number_and_their_exact_bytes() {
         let lines = parse(b"  {\"a\": 1}\r\n\n \t\r\n\xff\xfe");
         let read: Vec<(usize, &[u8])> =

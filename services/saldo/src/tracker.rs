@@ -249,8 +249,18 @@ mod tests {
     fn tracker(bodies: &[String]) -> (Vec<Line>, Tracker) {
         let lines: Vec<Line> =
             (1..).zip(bodies).map(|(number, body)| Line::new(number, body.as_bytes())).collect();
-        let tracker = Tracker::new(&lines);
+        let tracker = Tracker::new(&lines, None);
         (lines, tracker)
+    }
+
+    fn dead_of(message_id: String, body: &[u8]) -> Sighting {
+        Sighting::DeadLetter(DeadLetter {
+            body: body.to_vec(),
+            key_id: None,
+            message_id: Some(message_id),
+            reason: Some("invalid-data".to_owned()),
+            detail: None,
+        })
     }
 
     fn event(id: &str, name: &str) -> Sighting {
@@ -261,7 +271,7 @@ mod tests {
 
     fn dead(body: &str, reason: &str) -> Sighting {
         let (body, reason) = (body.as_bytes().to_vec(), Some(reason.to_owned()));
-        Sighting::DeadLetter(DeadLetter { body, reason, message_id: None, detail: None })
+        Sighting::DeadLetter(DeadLetter { body, key_id: None, reason, message_id: None, detail: None })
     }
 
     fn outcomes(tracker: Tracker) -> Vec<String> {
@@ -299,6 +309,58 @@ mod tests {
         assert_eq!(tracker.open(), 1);
         tracker.see(dead(&bodies[1], "invalid-data"));
         assert_eq!(outcomes(tracker), ["credited", "dead-lettered"]);
+    }
+
+    #[test]
+    fn a_dead_letter_whose_body_is_encrypted_is_known_by_its_message_id() {
+        let (lines, _) = tracker(&[credit("1", "1"), credit("1", "1"), credit("2", "1")]);
+        let run = Run::new();
+        let mut tracker = Tracker::new(&lines, Some(run.clone()));
+        assert!(tracker.see(dead_of(run.message_id(2), b"encrypted")));
+        assert_eq!(tracker.open(), 2, "an equal line has a letter of its own");
+        assert!(!tracker.see(dead_of(run.message_id(9), b"encrypted")));
+        assert!(!tracker.see(dead_of(Run::new().message_id(1), b"encrypted")));
+        assert_eq!(outcomes(tracker), ["", "dead-lettered", ""]);
+    }
+
+    #[test]
+    fn an_unroutable_command_is_known_by_its_message_id() {
+        let (lines, _) = tracker(&[credit("1", "1"), credit("2", "1")]);
+        let run = Run::new();
+        let mut tracker = Tracker::new(&lines, Some(run.clone()));
+        let (body, message_id) = (b"whatever".to_vec(), Some(run.message_id(2)));
+        assert!(tracker.see(Sighting::Unroutable { body, message_id }));
+        assert_eq!(outcomes(tracker), ["", "undecided"]);
+    }
+
+    #[test]
+    fn anothers_dead_letter_of_the_same_bytes_tells_as_much() {
+        let (lines, _) = tracker(&[credit("1", "-1"), credit("2", "1")]);
+        let mut tracker = Tracker::new(&lines, Some(Run::new()));
+        assert!(tracker.see(dead_of(Run::new().message_id(2), &lines[0].body)));
+        assert_eq!(outcomes(tracker), ["dead-lettered", ""]);
+    }
+
+    #[test]
+    fn of_several_events_the_first_one_tells() {
+        let (lines, mut tracker) = tracker(&[credit("1", "1")]);
+        let (key, content) = lines[0].command().unwrap();
+        assert!(tracker.see(event("1", "withdrawal.requested")));
+        assert_eq!(tracker.open(), 0);
+        assert!(!tracker.see(event("1", "withdrawal.approved")));
+        assert_eq!(outcomes(tracker), ["requested"]);
+        let stored = |name: &str| {
+            let body = format!(
+                r#"{{"id":"{name}","type":"{name}.v1","causationsource":"/s","causationid":"1",
+                "data":{{"merchant":"demo"}}}}"#
+            );
+            Event::from_stored(&key.merchant, &body).unwrap()
+        };
+        let events = vec![stored("withdrawal.requested"), stored("withdrawal.approved")];
+        let mut tracker = Tracker::new(&lines, None);
+        let decided = Outcome::Decided { content: content.unwrap(), events };
+        assert!(tracker.answer(&HashMap::from([(key.clone(), decided)])));
+        assert_eq!(outcomes(tracker), ["requested"], "the ledger says the same");
     }
 
     #[test]

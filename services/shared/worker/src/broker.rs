@@ -197,3 +197,30 @@ impl Publisher {
         self.publish(&[probe]).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_read_from_the_url_as_the_broker_knows_it() {
+        let user = |url: &str| user_of(&SecretString::from(url)).unwrap();
+        assert_eq!(user("amqp://saldo:secret@localhost:5672/%2f"), "saldo");
+        assert_eq!(user("amqp://acme%2Fj%C3%B6rg%40shop:secret@localhost/v"), "acme/jörg@shop");
+        assert_eq!(user("amqp://localhost"), "guest");
+        assert!(user_of(&SecretString::from("http://user:secret@localhost")).is_err());
+    }
+
+    #[test]
+    fn a_command_names_its_publisher_and_itself() {
+        let command = Command { routing_key: "acme.commission.credit", body: b"{}", message_id: "run-1" };
+        let outgoing = Outgoing::command(&command, &"saldo".into());
+        assert_eq!((outgoing.exchange, outgoing.routing_key), (topology::COMMANDS, command.routing_key));
+        assert!(outgoing.mandatory);
+        let wanted = BasicProperties::default()
+            .with_content_type(CONTENT_TYPE.into())
+            .with_message_id("run-1".into())
+            .with_user_id("saldo".into());
+        assert_eq!(outgoing.properties, wanted);
+    }
+}

@@ -114,6 +114,10 @@ pub struct Reader {
 impl Reader {
     /// The file, if one is named, and the environment.
     pub fn new(file: Option<&Path>) -> Self {
+        Self::of(file, Environment::default())
+    }
+
+    fn of(file: Option<&Path>, environment: Environment) -> Self {
         let mut problems = Vec::new();
         let mut builder = Config::builder();
         if let Some(file) = file {
@@ -128,7 +132,7 @@ impl Reader {
                 Err(error) => problems.push(format!("{}: {error}", file.display())),
             }
         }
-        let environment = Environment::with_prefix("SALDO").prefix_separator("__").separator("__");
+        let environment = environment.prefix("SALDO").prefix_separator("__").separator("__");
         let config = builder.add_source(environment).build().unwrap_or_else(|_| {
             problems.push("the environment's SALDO__… variables contradict each other".to_owned());
             Config::default()
@@ -317,4 +321,76 @@ impl Settings {
 
 fn parse<T: std::str::FromStr>(text: &str, expected: impl Display) -> Result<T, String> {
     text.parse().map_err(|_| format!("expected {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn reader(variables: &[(&str, &str)]) -> Reader {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Reader::of(None, Environment::default().source(Some(variables.collect())))
+    }
+
+    const URLS: [(&str, &str); 2] = [
+        ("SALDO__BROKER__URL", "amqp://user:secret@localhost/%2f"),
+        ("SALDO__DATABASE__URL", "postgres://role:secret@localhost/saldo"),
+    ];
+
+    #[test]
+    fn names_are_sorted_and_so_are_there_once() {
+        assert!(NAMES.is_sorted_by(|one, next| one < next));
+    }
+
+    #[test]
+    fn only_urls_are_required_of_a_worker_without_secrets_of_its_own() {
+        let mut reader = reader(&URLS);
+        let settings = Settings::read(&mut reader);
+        assert!(settings.require_user_id);
+        reader.finish().unwrap();
+    }
+
+    #[test]
+    fn all_problems_are_listed_together_a_workers_own_included() {
+        let mut reader = reader(&[
+            ("SALDO__BROKER__URL", "http://user:secret@localhost"),
+            ("SALDO__ADMIN__REQUIRE_USER_ID", "perhaps"),
+            ("SALDO__WORKER__LANES", "0"),
+            ("SALDO__WORKER__LANE", "1"),
+        ]);
+        assert!(Settings::read(&mut reader).require_user_id);
+        assert!(reader.vault().is_none());
+        let SettingsError(problems) = reader.finish().unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "broker.url: expected a URL such as amqp://user:password@host:5672/%2f",
+                "database.url: is missing (SALDO__DATABASE__URL)",
+                "admin.require_user_id: expected true or false",
+                "worker.lanes: expected a whole number from 1 to 16",
+                "payout.keys: is missing (SALDO__PAYOUT__KEYS)",
+                "worker.lane: there is no such setting",
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_are_read_and_wrong_ones_not_repeated() {
+        let mut good = reader(&[("SALDO__PAYOUT__KEYS", &format!("2026:{KEY}"))]);
+        assert_eq!(good.vault().unwrap().current(), "2026");
+        good.finish().unwrap();
+        let mut bad = reader(&[("SALDO__PAYOUT__KEYS", &format!("2026:{KEY},{KEY}"))]);
+        assert!(bad.vault().is_none());
+        let SettingsError(problems) = bad.finish().unwrap_err();
+        assert_eq!(problems, ["payout.keys: key 2: has no colon; expected ID:KEY"]);
+    }
+
+    #[test]
+    fn the_user_need_not_be_named_where_that_is_switched_off() {
+        let mut reader = reader(&[("SALDO__ADMIN__REQUIRE_USER_ID", "false"), URLS[0], URLS[1]]);
+        assert!(!Settings::read(&mut reader).require_user_id);
+        reader.finish().unwrap();
+    }
 }

@@ -270,6 +270,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_worker_has_its_commands_a_queue_for_dead_letters_and_no_limit_there() {
+        let topology = Topology::new(Limits::default());
+        let bound = |queue: &str| -> Vec<&str> {
+            let to = topology.bindings.iter().filter(|binding| binding.queue == queue);
+            to.map(|binding| binding.routing_key.as_str()).collect()
+        };
+        assert_eq!(bound("saldo.commissions"), ["*.commission.#"]);
+        assert_eq!(bound("saldo.adjustments"), ["*.adjustment.#"]);
+        assert_eq!(bound("saldo.withdrawals"), ["*.withdrawal.#"]);
+        assert_eq!(bound("saldo.directory"), ["*.customer.#", "*.payout-method.#", "*.preferences.#"]);
+        for (worker, _) in WORKERS {
+            assert_eq!(bound(&dead_queue(worker)), [dead_queue(worker)]);
+            let exact = format!(r"^saldo\.{worker}$");
+            assert_eq!(topology.policies.iter().filter(|policy| policy.pattern == exact).count(), 1);
+        }
+        let kept = topology.policies.iter().find(|policy| policy.name == "saldo.kept").unwrap();
+        assert_eq!(
+            kept.pattern,
+            r"^saldo\.(unroutable|(commissions|adjustments|withdrawals|directory)\.dead)$"
+        );
+    }
+
+    #[test]
     fn the_committed_definitions_are_what_the_code_declares() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../deploy/rabbitmq/definitions.json");
         let wanted = format!("{:#}\n", Topology::new(Limits::default()).definitions("/"));

@@ -145,7 +145,7 @@ impl DeadLetter {
     pub const KEY_ID: &'static str = "saldo-key-id";
     const BROKERS_REASON: &'static str = "x-first-death-reason";
 
-    fn of(delivery: Delivery) -> Self {
+    pub(crate) fn of(delivery: Delivery) -> Self {
         let headers = delivery.properties.headers().as_ref();
         let header = |name: &str| match headers?.inner().get(name)? {
             AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
