@@ -12,6 +12,7 @@ mod outcomes;
 mod output;
 mod publish;
 mod report;
+mod run;
 mod send;
 mod settings;
 mod topology;
