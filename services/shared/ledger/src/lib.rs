@@ -15,6 +15,7 @@ pub mod read;
 pub mod rules;
 pub mod schema;
 pub mod store;
+pub mod vault;
 
 pub use account::{Account, AccountKey};
 pub use books::{Books, Named, Shift};
