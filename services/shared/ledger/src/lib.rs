@@ -8,13 +8,16 @@ pub mod account;
 pub mod books;
 pub mod commission;
 pub mod decide;
+pub mod display;
 pub mod entry;
 pub mod failure;
 pub mod merchant;
+pub mod minimum;
 pub mod read;
 pub mod rules;
 pub mod schema;
 pub mod store;
+pub mod treasury;
 pub mod vault;
 
 pub use account::{Account, AccountKey};

@@ -71,13 +71,10 @@ fn nearest<'a>(
     texts: &'a BTreeMap<Locale, MessageTemplate>,
     locale: &Locale,
 ) -> Option<(&'a str, &'a MessageTemplate)> {
-    let mut name = locale.as_str();
-    loop {
-        if let Some((locale, text)) = texts.iter().find(|(locale, _)| locale.as_str() == name) {
-            return Some((locale.as_str(), text));
-        }
-        name = name.rsplit_once('-')?.0;
-    }
+    locale.with_fallbacks().find_map(|name| {
+        let (locale, text) = texts.iter().find(|(locale, _)| locale.as_str() == name)?;
+        Some((locale.as_str(), text))
+    })
 }
 
 /// The language of a locale's name.

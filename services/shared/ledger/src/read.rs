@@ -45,6 +45,10 @@ fn parsed<T: std::str::FromStr>(column: &str, text: &str) -> Result<T> {
     text.parse().map_err(|_| unexpected(format!("{column} holds what no version of Saldo writes")))
 }
 
+fn optional<T: std::str::FromStr>(column: &str, text: Option<&str>) -> Result<Option<T>> {
+    text.map(|text| parsed(column, text)).transpose()
+}
+
 fn key(column: &str, bytes: &[u8]) -> Result<KeyHash> {
     let hash = bytes.try_into().map(KeyHash);
     hash.map_err(|_| unexpected(format!("{column} has another length than a key")))

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use contract::directory::CustomerKind;
-use contract::{AccountState, Currency, CustomerId, Locale, MerchantId, Timestamp};
+use contract::{AccountState, Currency, CustomerId, Email, Locale, MerchantId, PersonName, Timestamp};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 
 use super::accounts::AccountRow;
 use super::withdrawals::PayoutShown;
-use super::{Result, parsed};
+use super::{Result, optional, parsed};
 use crate::Account;
 
 /// A customer as people see it.
@@ -21,9 +21,9 @@ pub struct Customer {
     /// Affiliates may withdraw.
     pub kind: CustomerKind,
     /// What people call it.
-    pub name: Option<String>,
+    pub name: Option<PersonName>,
     /// Where it gets mail.
-    pub email: Option<String>,
+    pub email: Option<Email>,
     /// In which language it is written to.
     pub locale: Option<Locale>,
     /// How it is paid now.
@@ -61,14 +61,14 @@ pub struct CustomersWanted {
 
 /// Which customer a page ended with. By id and by name, what happens meanwhile neither repeats nor hides a customer;
 /// by balance and by last operation, it moves those to whom it happens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CustomersFrom {
     id: String,
     place: Place,
 }
 
 /// A customer's place in the order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Place {
     Id,
     Name(Option<String>),
@@ -77,7 +77,7 @@ enum Place {
 }
 
 /// Some of a merchant's customers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CustomersPage {
     /// The customers.
     pub customers: Vec<Customer>,
@@ -326,9 +326,9 @@ async fn with_accounts(
         Ok(Customer {
             customer: parsed("customer.id", &row.id)?,
             kind: parsed("customer.kind", &row.kind)?,
-            name: row.name,
-            email: row.email,
-            locale: row.locale.map(|locale| parsed("customer.locale", &locale)).transpose()?,
+            name: optional("customer.name", row.name.as_deref())?,
+            email: optional("customer.email", row.email.as_deref())?,
+            locale: optional("customer.locale", row.locale.as_deref())?,
             payout: payouts.remove(&row.id),
             accounts,
             last_operation: newest.into_iter().flatten().max().map(Timestamp::from),

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{Result, parsed, unexpected};
+use super::{Result, optional, parsed, unexpected};
 use crate::minimum;
 
 /// How a customer stands to a withdrawal in one currency.
@@ -60,8 +60,7 @@ pub async fn standing(
     let preferences = serde_json::from_value(first.preferences.clone())
         .map_err(|_| unexpected("merchant.preferences holds what no version of Saldo writes"))?;
     let kind: CustomerKind = parsed("customer.kind", &first.kind)?;
-    let locale: Option<Locale> =
-        first.locale.as_deref().map(|locale| parsed("customer.locale", locale)).transpose()?;
+    let locale: Option<Locale> = optional("customer.locale", first.locale.as_deref())?;
     let mut available = BTreeMap::new();
     for row in &rows {
         if let (Some(currency), Some(figure)) = (&row.currency, row.available) {
