@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use clap::Subcommand;
-use contract::{Actor, BankAccount, CustomerId, MerchantId, OtherMethod, PayoutMethod, Paypal, WithdrawalId};
-use ledger::WithdrawalState;
+use contract::payout::{BankAccount, OtherMethod, Paypal};
+use contract::{Actor, CustomerId, MerchantId, PayoutMethod, WithdrawalId, WithdrawalState};
 use ledger::read::{self, Transition, Withdrawal};
 use ledger::treasury;
 use serde::Serialize;

@@ -1,9 +1,7 @@
 //! The minimum that a withdrawal has to meet, and what the customer is told about it.
 
-use std::collections::BTreeMap;
-
-use contract::directory::{MinimumRule, Preferences};
-use contract::{Currency, Locale, MessageTemplate};
+use contract::preferences::{Localized, MessageTemplate, MinimumRule};
+use contract::{Currency, Locale, Preferences};
 use rust_decimal::Decimal;
 
 use crate::display;
@@ -68,11 +66,11 @@ pub fn message(
 
 /// The text for a locale, or for what is left of it when its last parts are taken off, and the name it stands under.
 fn nearest<'a>(
-    texts: &'a BTreeMap<Locale, MessageTemplate>,
+    texts: &'a Localized<MessageTemplate>,
     locale: &Locale,
 ) -> Option<(&'a str, &'a MessageTemplate)> {
     locale.with_fallbacks().find_map(|name| {
-        let (locale, text) = texts.iter().find(|(locale, _)| locale.as_str() == name)?;
+        let (locale, text) = texts.0.iter().find(|(locale, _)| locale.as_str() == name)?;
         Some((locale.as_str(), text))
     })
 }

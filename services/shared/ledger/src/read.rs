@@ -20,7 +20,7 @@ mod withdrawals;
 pub use accounts::{Balance, BalanceAt, Totals, balances, balances_at, balances_of, totals};
 pub use chain::{Chain, ChainFault, verify_chain};
 pub use customers::{
-    Customer, CustomerSort, CustomersFrom, CustomersPage, CustomersWanted, PayoutMethodShown, customer, customers,
+    Customer, CustomerSort, CustomersFrom, CustomersPage, CustomersWanted, customer, customers,
 };
 pub use operations::{Operation, OperationsFrom, OperationsPage, Period, last_operation, operations};
 pub use outcomes::{Outcome, outcome, outcomes};

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
-use contract::directory::CustomerKind;
-use contract::{AccountState, Currency, CustomerId, Email, Locale, MerchantId, PersonName, Timestamp};
+use contract::withdrawal::MaskedPayout;
+use contract::{
+    AccountState, Currency, CustomerId, CustomerKind, Email, Locale, MerchantId, PersonName, Timestamp,
+};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 
 use super::accounts::AccountRow;
-use super::withdrawals::PayoutShown;
 use super::{Result, optional, parsed};
 use crate::Account;
 
@@ -27,7 +28,7 @@ pub struct Customer {
     /// In which language it is written to.
     pub locale: Option<Locale>,
     /// How it is paid now.
-    pub payout: Option<PayoutShown>,
+    pub payout: Option<MaskedPayout>,
     /// What it has, by currency.
     pub accounts: Vec<AccountState>,
     /// When the newest of its entries was recorded.
@@ -316,9 +317,10 @@ async fn with_accounts(
     )
     .fetch_all(connection)
     .await?;
-    let mut payouts: HashMap<String, PayoutShown> = HashMap::new();
+    let mut payouts: HashMap<String, MaskedPayout> = HashMap::new();
     for row in found {
-        payouts.insert(row.id, PayoutShown { kind: row.kind, masked: row.masked, version: row.version });
+        let kind = parsed("payout_method.kind", &row.kind)?;
+        payouts.insert(row.id, MaskedPayout { kind, masked: row.masked, version: row.version });
     }
     let customers = rows.into_iter().map(|row| {
         let (accounts, newest): (Vec<_>, Vec<_>) =

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use contract::directory::{CustomerKind, MinimumRule, Preferences};
-use contract::{Currency, CustomerId, Locale, MerchantId, SignedAmount};
+use contract::preferences::MinimumRule;
+use contract::{Currency, CustomerId, CustomerKind, Locale, MerchantId, Preferences, SignedAmount};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::PgConnection;

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
-use contract::{Currency, CustomerId, EntryId, KeyHash, MerchantId, Reference, SignedAmount, Timestamp, WithdrawalId};
+use contract::withdrawal::MaskedPayout;
+use contract::{
+    Currency, CustomerId, EntryId, KeyHash, MerchantId, Reference, SignedAmount, Timestamp, WithdrawalId,
+    WithdrawalState,
+};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::{Result, key, parsed, reference};
-use crate::WithdrawalState;
 
 /// A withdrawal as people see it.
 #[derive(Debug, Clone, Serialize)]
@@ -22,10 +25,9 @@ pub struct Withdrawal {
     /// In this currency.
     pub currency: Currency,
     /// Where it stands.
-    #[serde(serialize_with = "state")]
     pub state: WithdrawalState,
     /// How the customer wanted to be paid when it was requested.
-    pub payout: PayoutShown,
+    pub payout: MaskedPayout,
     /// When it was requested, by the database's clock.
     pub requested_at: Timestamp,
     /// When it entered its state, by the database's clock.
@@ -38,22 +40,10 @@ pub struct Withdrawal {
     pub transitions: Vec<Transition>,
 }
 
-/// What may be seen of a payout method.
-#[derive(Debug, Clone, Serialize)]
-pub struct PayoutShown {
-    /// `bank-account`, `paypal` or `other`.
-    pub kind: String,
-    /// Without what only the treasurer may see.
-    pub masked: String,
-    /// From 1, within the customer.
-    pub version: i32,
-}
-
 /// A state that a withdrawal entered.
 #[derive(Debug, Clone, Serialize)]
 pub struct Transition {
     /// The state.
-    #[serde(serialize_with = "state")]
     pub state: WithdrawalState,
     /// Whom the command names.
     pub actor: Option<String>,
@@ -69,10 +59,6 @@ pub struct Transition {
     pub recorded_at: Timestamp,
     /// The command.
     pub command: Option<Reference>,
-}
-
-fn state<S: serde::Serializer>(state: &WithdrawalState, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    serializer.serialize_str(state.as_str())
 }
 
 /// Which withdrawal a page ended with.
@@ -297,7 +283,7 @@ impl Row {
             amount: SignedAmount::new(self.amount, currency),
             currency,
             state: parsed("withdrawal.state", &self.state)?,
-            payout: PayoutShown { kind: self.kind, masked: self.masked, version: self.payout_version },
+            payout: MaskedPayout { kind: parsed("payout_method.kind", &self.kind)?, masked: self.masked, version: self.payout_version },
             requested_at: self.requested_at.into(),
             changed_at: self.changed_at.into(),
             entry: self.payment.map(|number| EntryId { account: self.account_id, number }),
