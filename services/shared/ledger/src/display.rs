@@ -1,9 +1,9 @@
 //! Amounts as people read them.
 
 use contract::Currency;
+use icu_decimal::DecimalFormatter;
 use icu_decimal::input::Decimal as Digits;
 use icu_decimal::options::DecimalFormatterOptions;
-use icu_decimal::DecimalFormatter;
 use icu_locale_core::Locale;
 use rust_decimal::Decimal;
 

@@ -206,4 +206,3 @@ impl TryFrom<AccountRow> for Balance {
         Ok(Self { account: account.state(), customer: account.key.customer })
     }
 }
-

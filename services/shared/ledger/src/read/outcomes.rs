@@ -112,4 +112,3 @@ impl OutcomeRow {
         Ok(Outcome::Parked { content, awaiting, since: since.into(), deadline: deadline.into() })
     }
 }
-

@@ -283,7 +283,11 @@ impl Row {
             amount: SignedAmount::new(self.amount, currency),
             currency,
             state: parsed("withdrawal.state", &self.state)?,
-            payout: MaskedPayout { kind: parsed("payout_method.kind", &self.kind)?, masked: self.masked, version: self.payout_version },
+            payout: MaskedPayout {
+                kind: parsed("payout_method.kind", &self.kind)?,
+                masked: self.masked,
+                version: self.payout_version,
+            },
             requested_at: self.requested_at.into(),
             changed_at: self.changed_at.into(),
             entry: self.payment.map(|number| EntryId { account: self.account_id, number }),
