@@ -5,7 +5,6 @@ mod balance;
 mod fate;
 mod ledger_access;
 mod lines;
-mod merchant;
 mod migrate;
 mod operations;
 mod outcomes;
