@@ -69,7 +69,7 @@ async fn rotate(json: bool, config: Option<&Path>, output: &mut Output) -> Done 
     let mut connection = ledger_access::connect(database).await?;
     let mut report = Report { key: vault.current().to_owned(), ..Report::default() };
     let all = treasury::left_to_rotate(&mut connection, &vault).await?;
-    let bar = output.progress(u64::try_from(all).unwrap_or(0));
+    let bar = Output::progress(u64::try_from(all).unwrap_or(0));
     let done = all_of_it(&mut connection, &vault, &mut report, &bar, output).await;
     bar.finish_and_clear();
     done?;

@@ -3,7 +3,10 @@
 
 use std::io::{self, Read};
 
+use contract::adjustment::AdjustmentCommand;
 use contract::commission::CommissionCommand;
+use contract::directory::DirectoryCommand;
+use contract::withdrawal::WithdrawalCommand;
 use contract::{CommandKey, Commands, ContentHash, Malformed, MalformedReason, Received};
 use serde_json::Value;
 
@@ -72,13 +75,21 @@ impl Line {
     /// # Errors
     /// A worker would find it malformed.
     pub(crate) fn command(&self) -> Result<(CommandKey, Option<ContentHash>), Malformed> {
-        match read::<CommissionCommand>(&self.body) {
-            // A type that a newer worker may know.
-            Err(malformed) if malformed.reason == MalformedReason::UnknownType => {
-                self.key().map(|key| (key, None)).ok_or(malformed)
+        let workers: [Reader; 4] = [
+            read::<CommissionCommand>,
+            read::<AdjustmentCommand>,
+            read::<WithdrawalCommand>,
+            read::<DirectoryCommand>,
+        ];
+        for read in workers {
+            match read(&self.body) {
+                Err(malformed) if malformed.reason == MalformedReason::UnknownType => {}
+                read => return read.map(|(key, content)| (key, Some(content))),
             }
-            read => read.map(|(key, content)| (key, Some(content))),
         }
+        // A newer worker may know it.
+        let unknown = || Malformed::new(MalformedReason::UnknownType, "type: no worker has such a command");
+        self.key().map(|key| (key, None)).ok_or_else(unknown)
     }
 
     fn key(&self) -> Option<CommandKey> {
@@ -89,6 +100,9 @@ impl Line {
         })
     }
 }
+
+/// Reads a message as one of the workers does.
+type Reader = fn(&[u8]) -> Result<(CommandKey, ContentHash), Malformed>;
 
 fn read<C: Commands>(body: &[u8]) -> Result<(CommandKey, ContentHash), Malformed> {
     Received::<C>::read(body).map(|received| (received.key, received.content))
@@ -150,6 +164,46 @@ mod tests {
             "\u{feff}{}",
         ] {
             assert_eq!(key(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_type_that_nobody_knows_has_a_key_and_no_content() {
+        let line = |data: &str| {
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"1","source":"/s","type":"x.y.v1","time":"2026-11-22T10:00:00Z",
+                "data":{data}}}"#
+            );
+            Line::new(1, body.as_bytes()).command()
+        };
+        let (key, content) = line(r#"{"merchant":"demo"}"#).unwrap();
+        assert_eq!((key.merchant.as_str(), content), ("demo", None));
+        assert_eq!(line("{}").unwrap_err().reason, MalformedReason::UnknownType);
+    }
+
+    #[test]
+    fn commands_of_all_workers_are_read() {
+        let merchant = r#""merchant":"demo""#;
+        let put = format!(r#"{merchant},"customer":"c","paypal":{{"email":"jo@example.com"}}"#);
+        for (message_type, data) in [
+            ("commission.credit", format!(r#"{merchant},"customer":"c","amount":"1","currency":"EUR""#)),
+            (
+                "adjustment.debit",
+                format!(
+                    r#"{merchant},"customer":"c","amount":"1","currency":"EUR","description":"d","actor":"a""#
+                ),
+            ),
+            ("withdrawal.request", format!(r#"{merchant},"customer":"c","currency":"EUR""#)),
+            ("customer.put", format!(r#"{merchant},"customer":"c","kind":"affiliate""#)),
+            ("payout-method.put", put),
+            ("preferences.put", format!(r#"{merchant},"name":"Demo","actor":"a""#)),
+        ] {
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{message_type}.v1",
+                "time":"2026-11-22T10:00:00Z","data":{{{data}}}}}"#
+            );
+            let (key, content) = Line::new(1, body.as_bytes()).command().unwrap();
+            assert_eq!((key.merchant.as_str(), content.is_some()), ("demo", true), "{message_type}");
         }
     }
 

@@ -189,7 +189,7 @@ impl Vault {
     /// A new key, in base64 and without an id. Panics if the system has no randomness.
     pub fn generate_key() -> String {
         let mut key = Key::generate();
-        let text = STANDARD.encode(key);
+        let text = STANDARD.encode(key.as_slice());
         key.as_mut_slice().zeroize();
         text
     }
@@ -283,7 +283,7 @@ mod tests {
             Purpose::Parked { key: KeyHash([7; 16]) },
             Purpose::DeadLetter { worker: "directory" },
         ] {
-            for text in [&b""[..], b"DE89370400440532013000", &[0xff; 40_000]] {
+            for text in [&b""[..], b"DE89370400440532013000", &vec![0xff; 40_000]] {
                 let sealed = vault.seal(purpose, text);
                 assert_eq!(sealed.key_id, "2026");
                 assert_eq!(sealed.bytes.len(), text.len() + NONCE_BYTES + TAG_BYTES);
@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(vault(&format!("2026:{new}")).open(purpose, &sealed), Err(OpenError::Refused));
     }
 
-    /// Made with libsodium (PyNaCl 1.6): key 00…1f, nonce 40…57, the parts' lengths as eight big-endian bytes.
+    /// Made with libsodium (`PyNaCl` 1.6): key 00…1f, nonce 40…57, the parts' lengths as eight big-endian bytes.
     #[test]
     fn it_is_what_libsodium_makes() {
         let (acme, customer) = names("acme", "c-17");

@@ -91,7 +91,7 @@ pub async fn verify_chain(connection: &mut PgConnection, account: i64) -> Result
     let mut rows = sqlx::query_as!(
         Row,
         "SELECT number, kind, counterpart, amount, balance_after, command, order_number, level, note, actor,
-                occurred_at, recorded_at, hash
+                user_id, reference, reverses, occurred_at, recorded_at, hash
          FROM entry WHERE account_id = $1 ORDER BY number",
         account.id,
     )
@@ -118,6 +118,9 @@ struct Row {
     level: Option<i16>,
     note: Option<String>,
     actor: Option<String>,
+    user_id: Option<String>,
+    reference: Option<String>,
+    reverses: Option<i64>,
     occurred_at: time::OffsetDateTime,
     recorded_at: time::OffsetDateTime,
     hash: Vec<u8>,
@@ -141,6 +144,9 @@ impl Row {
             level: u8::try_from(self.level.unwrap_or(0)).ok()?,
             note: self.note.as_deref().unwrap_or(""),
             actor: self.actor.as_deref().unwrap_or(""),
+            user: self.user_id.as_deref().unwrap_or(""),
+            reference: self.reference.as_deref().unwrap_or(""),
+            reverses: self.reverses.unwrap_or(0),
             occurred_at: self.occurred_at.into(),
             recorded_at: self.recorded_at.into(),
         };

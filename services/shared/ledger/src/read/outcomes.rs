@@ -57,7 +57,7 @@ pub async fn outcomes(
         r#"SELECT i.key AS "key!", i.merchant AS "merchant!", i.source AS "source!", i.id AS "id!",
                   i.content AS "content!", i.outcome AS "outcome?",
                   w.awaited_command AS "awaited_command?", w.awaited_merchant AS "awaited_merchant?",
-                  w.parked_at AS "parked_at?", w.deadline AS "deadline?"
+                  w.awaited_customer AS "awaited_customer?", w.parked_at AS "parked_at?", w.deadline AS "deadline?"
            FROM inbox i LEFT JOIN waiting w ON w.key = i.key
            WHERE i.key = ANY($1)"#,
         &hashes,
@@ -83,6 +83,7 @@ struct OutcomeRow {
     outcome: Option<String>,
     awaited_command: Option<Vec<u8>>,
     awaited_merchant: Option<String>,
+    awaited_customer: Option<String>,
     parked_at: Option<time::OffsetDateTime>,
     deadline: Option<time::OffsetDateTime>,
 }
@@ -104,9 +105,14 @@ impl OutcomeRow {
         let (Some(since), Some(deadline)) = (self.parked_at, self.deadline) else {
             return Err(unexpected("a parked command has no row in waiting"));
         };
-        let awaiting = match (self.awaited_command.map(<[u8; 16]>::try_from), self.awaited_merchant) {
-            (Some(Ok(key)), None) => Awaited::Command(KeyHash(key)),
-            (None, Some(merchant)) => Awaited::Merchant(parsed("waiting.awaited_merchant", &merchant)?),
+        let command = self.awaited_command.map(<[u8; 16]>::try_from);
+        let awaiting = match (command, self.awaited_merchant, self.awaited_customer) {
+            (Some(Ok(key)), None, None) => Awaited::Command(KeyHash(key)),
+            (None, Some(merchant), None) => Awaited::Merchant(parsed("waiting.awaited_merchant", &merchant)?),
+            (None, Some(merchant), Some(customer)) => Awaited::Customer(
+                parsed("waiting.awaited_merchant", &merchant)?,
+                parsed("waiting.awaited_customer", &customer)?,
+            ),
             _ => return Err(unexpected("a parked command waits for nothing")),
         };
         Ok(Outcome::Parked { content, awaiting, since: since.into(), deadline: deadline.into() })
