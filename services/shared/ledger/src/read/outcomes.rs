@@ -57,7 +57,8 @@ pub async fn outcomes(
         r#"SELECT i.key AS "key!", i.merchant AS "merchant!", i.source AS "source!", i.id AS "id!",
                   i.content AS "content!", i.outcome AS "outcome?",
                   w.awaited_command AS "awaited_command?", w.awaited_merchant AS "awaited_merchant?",
-                  w.awaited_customer AS "awaited_customer?", w.parked_at AS "parked_at?", w.deadline AS "deadline?"
+                  w.awaited_customer AS "awaited_customer?",
+                  w.parked_at AS "parked_at?", w.deadline AS "deadline?"
            FROM inbox i LEFT JOIN waiting w ON w.key = i.key
            WHERE i.key = ANY($1)"#,
         &hashes,
