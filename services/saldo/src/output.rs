@@ -46,7 +46,8 @@ impl Output {
     /// A progress bar on standard error, where a person sees it.
     pub(crate) fn progress(length: u64) -> ProgressBar {
         let bar = ProgressBar::new(length);
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left")
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left")
         {
             bar.set_style(style);
         }
