@@ -7,6 +7,7 @@ mod asyncapi;
 mod events;
 mod examples;
 mod golden;
+mod invalid;
 mod reader;
 mod schemas;
 mod support;
