@@ -64,17 +64,11 @@ pub struct CustomersWanted {
 /// by balance and by last operation, it moves those to whom it happens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CustomersFrom {
+    sort: CustomerSort,
     id: String,
-    place: Place,
-}
-
-/// A customer's place in the order.
-#[derive(Clone, PartialEq, Eq)]
-enum Place {
-    Id,
-    Name(Option<String>),
-    Balance(Decimal),
-    Last(Option<time::OffsetDateTime>),
+    name: Option<String>,
+    balance: Option<Decimal>,
+    last: Option<time::OffsetDateTime>,
 }
 
 /// Some of a merchant's customers.
@@ -88,7 +82,7 @@ pub struct CustomersPage {
 
 /// A merchant's customers with what they have, at most `limit`, all as of one moment.
 ///
-/// `from` belongs to the same question; with another order it would be the beginning.
+/// `from` belongs to the same question; that of another order is the beginning.
 ///
 /// # Errors
 /// The database's.
@@ -161,6 +155,7 @@ async fn ordered(
     from: Option<&CustomersFrom>,
     limit: i64,
 ) -> Result<Vec<Row>> {
+    let from = from.filter(|from| from.sort == wanted.sort);
     let question = Question {
         merchant: merchant.as_str(),
         search: wanted.search.as_deref(),
@@ -168,22 +163,15 @@ async fn ordered(
         after: from.map(|from| from.id.as_str()),
         limit,
     };
-    match (wanted.sort, from.map(|from| &from.place)) {
-        (CustomerSort::Id, _) => by_id(connection, question).await,
-        (CustomerSort::Name, Some(Place::Name(name))) => by_name(connection, question, name.as_deref()).await,
-        (CustomerSort::Name, _) => by_name(connection, Question { after: None, ..question }, None).await,
-        (CustomerSort::Balance(currency), place) => {
+    match wanted.sort {
+        CustomerSort::Id => by_id(connection, question).await,
+        CustomerSort::Name => by_name(connection, question, from.and_then(|from| from.name.as_deref())).await,
+        CustomerSort::Balance(currency) => {
             let question = Question { currency: Some(currency.code()), ..question };
-            match place {
-                Some(Place::Balance(balance)) => by_balance(connection, question, Some(*balance)).await,
-                _ => by_balance(connection, Question { after: None, ..question }, None).await,
-            }
+            by_balance(connection, question, from.and_then(|from| from.balance)).await
         }
-        (CustomerSort::LastOperation, Some(Place::Last(last))) => {
-            by_last_operation(connection, question, *last).await
-        }
-        (CustomerSort::LastOperation, _) => {
-            by_last_operation(connection, Question { after: None, ..question }, None).await
+        CustomerSort::LastOperation => {
+            by_last_operation(connection, question, from.and_then(|from| from.last)).await
         }
     }
 }
@@ -210,7 +198,7 @@ async fn by_id(connection: &mut PgConnection, question: Question<'_>) -> Result<
     .await
 }
 
-/// Along customer_name, (merchant, name, id). Those without a name are its end, which needs a condition of its own:
+/// Along the index `customer_name`, (merchant, name, id). Those without a name are its end, which needs a condition of its own:
 /// a comparison with null is not true.
 async fn by_name(
     connection: &mut PgConnection,
@@ -383,12 +371,7 @@ struct Row {
 
 impl Row {
     fn place(&self, sort: CustomerSort) -> CustomersFrom {
-        let place = match sort {
-            CustomerSort::Id => Place::Id,
-            CustomerSort::Name => Place::Name(self.name.clone()),
-            CustomerSort::Balance(_) => Place::Balance(self.balance.unwrap_or_default()),
-            CustomerSort::LastOperation => Place::Last(self.last),
-        };
-        CustomersFrom { id: self.id.clone(), place }
+        let Self { id, name, balance, last, .. } = self;
+        CustomersFrom { sort, id: id.clone(), name: name.clone(), balance: *balance, last: *last }
     }
 }
