@@ -16,6 +16,7 @@ mod send;
 mod settings;
 mod topology;
 mod tracker;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ enum Command {
     Outcomes(outcomes::Arguments),
     Balance(balance::Arguments),
     Operations(operations::Arguments),
+    Verify(verify::Arguments),
 }
 
 #[tokio::main]
@@ -86,6 +88,7 @@ async fn main() -> ExitCode {
         Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,
         Command::Balance(arguments) => balance::run(arguments, config, &mut output).await,
         Command::Operations(arguments) => operations::run(arguments, config, &mut output).await,
+        Command::Verify(arguments) => verify::run(arguments, config, &mut output).await,
     };
     let done = done.and_then(|status| Ok(output.flush().map(|()| status)?));
     match done {

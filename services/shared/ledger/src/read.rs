@@ -6,6 +6,7 @@
 
 mod chain;
 mod operations;
+mod verify;
 
 use std::collections::HashMap;
 
@@ -17,6 +18,7 @@ use sqlx::PgConnection;
 
 pub use chain::{Chain, ChainFault, verify_chain};
 pub use operations::{Operation, OperationsFrom, OperationsPage, operations};
+pub use verify::{Check, Extent, Fault, Head, HeadFault, Heads, Observer, Verification, VerifyError, verify};
 
 use crate::{Account, AccountKey, Awaited, Merchant};
 
