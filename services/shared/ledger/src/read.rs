@@ -5,6 +5,7 @@
 //! posted meanwhile neither repeats nor hides anything. Amounts stand at their currency's exponent.
 
 mod chain;
+mod export;
 mod operations;
 mod verify;
 
@@ -17,6 +18,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 pub use chain::{Chain, ChainFault, verify_chain};
+pub use export::{Journal, JournalEntry, Opening, Period};
 pub use operations::{Operation, OperationsFrom, OperationsPage, operations};
 pub use verify::{Check, Extent, Fault, Head, HeadFault, Heads, Observer, Verification, VerifyError, verify};
 
