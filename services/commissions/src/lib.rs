@@ -16,10 +16,10 @@ use contract::commission::{
     CommissionCommand, CommissionCredit, CommissionCredited, CommissionHeld, CommissionMature,
     CommissionMatured, CommissionRefused, CommissionReverse, CommissionReversed,
 };
-use contract::{Commands, Event, ReasonCode, Received, Refusal, SignedAmount};
+use contract::{Commands, CustomerKind, Event, ReasonCode, Received, Refusal, SignedAmount};
 use ledger::rules::Refused;
 use ledger::{
-    About, AccountKey, Awaited, Books, Commission, CommissionState, Decision, Failure, Item, Named, Needs,
+    About, AccountKey, Awaited, Books, Commission, CommissionState, Decision, Failure, Item, Named, Naming, Needs,
     Rules, Shift, Store,
 };
 use rust_decimal::Decimal;
@@ -40,10 +40,14 @@ impl Rules for Commissions {
 
     fn needs(&self, command: &CommissionCommand) -> Needs {
         match command {
-            CommissionCommand::Credit(credit) => Needs { account: Some(owner(credit)), names: None },
+            CommissionCommand::Credit(credit) => Needs {
+                account: Some(owner(credit)),
+                creates: Some(CustomerKind::Affiliate),
+                ..Needs::default()
+            },
             CommissionCommand::Reverse(CommissionReverse { merchant, commission, .. })
             | CommissionCommand::Mature(CommissionMature { merchant, commission }) => {
-                Needs { account: None, names: Some(commission.within(merchant)) }
+                Needs { names: Some(Naming::Commission(commission.within(merchant))), ..Needs::default() }
             }
         }
     }
@@ -67,7 +71,7 @@ impl Rules for Commissions {
             | CommissionCommand::Mature(CommissionMature { commission, .. }) => {
                 let account = match books.named(commission.within(merchant).hash()) {
                     Named::Commission(known) => books.account_by_id(known.account),
-                    Named::Refused | Named::Other | Named::Unknown => None,
+                    _ => None,
                 };
                 (commission.clone(), account.map(|account| account.key.customer.clone()), account)
             }
@@ -187,7 +191,7 @@ fn reverse(
         Named::Refused => {
             return Err(Refusal::new(ReasonCode::CommissionRefused, "The commission was itself refused."));
         }
-        Named::Other => {
+        Named::Withdrawal(_) | Named::Entry(_) | Named::Other => {
             return Err(Refusal::new(
                 ReasonCode::NotACommission,
                 "The command that is named is no commission.",
@@ -260,5 +264,5 @@ fn mature(received: &Received<CommissionCommand>, mature: &CommissionMature, boo
 }
 
 fn done(account: i64, event: Event) -> Decision {
-    Decision::Done { account, events: vec![event] }
+    Decision::Done { account: Some(account), events: vec![event] }
 }

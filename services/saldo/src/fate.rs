@@ -18,7 +18,9 @@ pub(crate) struct Fate {
     pub(crate) detail: Option<String>,
 }
 
-/// Events that tell what happened later to a command that was decided before.
+/// Events that tell what happened later to a command that was decided before. Of a command's several events the
+/// first one tells how it was decided, such as `requested` of a withdrawal that is also approved at once: whoever
+/// watches sees that one first, and must not have to wait whether there is another.
 const LATER: [&str; 1] = ["commission.matured"];
 
 impl Fate {

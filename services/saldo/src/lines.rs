@@ -72,13 +72,16 @@ impl Line {
     /// # Errors
     /// A worker would find it malformed.
     pub(crate) fn command(&self) -> Result<(CommandKey, Option<ContentHash>), Malformed> {
-        match read::<CommissionCommand>(&self.body) {
-            // A type that a newer worker may know.
-            Err(malformed) if malformed.reason == MalformedReason::UnknownType => {
-                self.key().map(|key| (key, None)).ok_or(malformed)
+        let workers: [Reader; 1] = [read::<CommissionCommand>];
+        for read in workers {
+            match read(&self.body) {
+                Err(malformed) if malformed.reason == MalformedReason::UnknownType => {}
+                read => return read.map(|(key, content)| (key, Some(content))),
             }
-            read => read.map(|(key, content)| (key, Some(content))),
         }
+        // A newer worker may know it.
+        let unknown = || Malformed::new(MalformedReason::UnknownType, "type: no worker has such a command");
+        self.key().map(|key| (key, None)).ok_or_else(unknown)
     }
 
     fn key(&self) -> Option<CommandKey> {
@@ -89,6 +92,9 @@ impl Line {
         })
     }
 }
+
+/// Reads a message as one of the workers does.
+type Reader = fn(&[u8]) -> Result<(CommandKey, ContentHash), Malformed>;
 
 fn read<C: Commands>(body: &[u8]) -> Result<(CommandKey, ContentHash), Malformed> {
     Received::<C>::read(body).map(|received| (received.key, received.content))
@@ -151,6 +157,20 @@ mod tests {
         ] {
             assert_eq!(key(body), None, "{body}");
         }
+    }
+
+    #[test]
+    fn a_type_that_nobody_knows_has_a_key_and_no_content() {
+        let line = |data: &str| {
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"1","source":"/s","type":"x.y.v1","time":"2026-11-22T10:00:00Z",
+                "data":{data}}}"#
+            );
+            Line::new(1, body.as_bytes()).command()
+        };
+        let (key, content) = line(r#"{"merchant":"demo"}"#).unwrap();
+        assert_eq!((key.merchant.as_str(), content), ("demo", None));
+        assert_eq!(line("{}").unwrap_err().reason, MalformedReason::UnknownType);
     }
 
     #[test]

@@ -2,18 +2,22 @@
 //! else to standard error.
 
 mod balance;
+mod export;
 mod fate;
 mod ledger_access;
 mod lines;
 mod merchant;
 mod migrate;
+mod moment;
 mod operations;
 mod outcomes;
 mod output;
 mod publish;
 mod report;
+mod run;
 mod send;
 mod settings;
+mod sheet;
 mod topology;
 mod tracker;
 mod verify;
@@ -74,6 +78,7 @@ enum Command {
     Balance(balance::Arguments),
     Operations(operations::Arguments),
     Verify(verify::Arguments),
+    Export(export::Arguments),
 }
 
 #[tokio::main]
@@ -88,6 +93,7 @@ async fn main() -> ExitCode {
         Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,
         Command::Balance(arguments) => balance::run(arguments, config, &mut output).await,
         Command::Operations(arguments) => operations::run(arguments, config, &mut output).await,
+        Command::Export(arguments) => export::run(arguments, config, &mut output).await,
         Command::Verify(arguments) => verify::run(arguments, config, &mut output).await,
     };
     let done = done.and_then(|status| Ok(output.flush().map(|()| status)?));

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
     let mut connection = ledger_access::open(config).await?;
     let lines = lines::parse(&lines::contents(&arguments.file)?);
-    let mut tracker = Tracker::new(&lines);
+    let mut tracker = Tracker::new(&lines, None);
     ask(&mut connection, &mut tracker).await?;
     let fates = lines.iter().zip(tracker.fates());
     let fates: Vec<Fate> = fates.map(|(line, fate)| fate.unwrap_or_else(|| unknown(line))).collect();

@@ -21,6 +21,11 @@ impl Output {
         writeln!(self.results, "{line}")
     }
 
+    /// A part of the result that is whole lines already.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.results.write_all(bytes)
+    }
+
     /// A line of the result, as JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.results, value)?;

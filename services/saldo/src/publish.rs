@@ -17,6 +17,7 @@ use crate::fate::Fate;
 use crate::ledger_access::{self, STATEMENT_TIMEOUT};
 use crate::lines::{self, Line};
 use crate::output::{Output, chain};
+use crate::run::Run;
 use crate::send::{Failed, Sent, send};
 use crate::settings::Settings;
 use crate::tracker::Tracker;
@@ -31,8 +32,9 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Publish commands from a file
 ///
 /// Sends each non-empty line as it is to the exchange `saldo.commands`, persistent and confirmed. The routing key
-/// is read from the line: its `data.merchant` and its `type` without the version. Publishing a file again is
-/// safe: a command that was decided is not decided twice.
+/// is read from the line: its `data.merchant` and its `type` without the version. The user of `broker.url` is named
+/// as the one who publishes, which commands of a shop's staff need. Publishing a file again is safe: a command
+/// that was decided is not decided twice.
 ///
 /// Exit status 1 if a line could not be sent; with --watch also if one is undecided in the end, and with --strict
 /// also if one was refused or dead-lettered.
@@ -80,7 +82,7 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let fallback = arguments.routing_key.as_deref();
     match watched {
         None => {
-            let sent = send(&mut submitter, &lines, fallback, output).await;
+            let sent = send(&mut submitter, &lines, &Run::new(), fallback, output).await;
             output.line(format_args!("{} confirmed", sent.confirmed))?;
             tell_failed(&lines, &sent, output);
             Ok(if sent.failed.is_empty() { Status::Good } else { Status::Bad })
@@ -99,8 +101,9 @@ async fn publish_watched(
     mut watching: Watching,
     output: &mut Output,
 ) -> Done {
-    let mut tracker = Tracker::new(lines);
-    let sent = send(submitter, lines, arguments.routing_key.as_deref(), output).await;
+    let run = Run::new();
+    let sent = send(submitter, lines, &run, arguments.routing_key.as_deref(), output).await;
+    let mut tracker = Tracker::new(lines, Some(run));
     let summary = format!("{} confirmed", sent.confirmed);
     if arguments.json {
         output.message(summary);

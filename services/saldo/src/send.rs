@@ -8,6 +8,7 @@ use worker::submit::{Command, Submission, Submitter};
 
 use crate::lines::Line;
 use crate::output::Output;
+use crate::run::Run;
 
 /// Commands that are under way at once: enough to keep the connection busy, few enough to be sent again.
 const WINDOW: usize = 500;
@@ -37,19 +38,23 @@ pub(crate) enum Failed {
     Unknown,
 }
 
-/// Sends the lines, those without a routing key with `fallback`. Ends early only where the connection fails.
+/// Sends the lines in this run, those without a routing key with `fallback`. Ends early only where the connection fails.
 pub(crate) async fn send(
     submitter: &mut Submitter,
     lines: &[Line],
+    run: &Run,
     fallback: Option<&str>,
     output: &mut Output,
 ) -> Sent {
     let bar = progress_bar(lines.len());
     let mut sent = Sent::default();
+    let ids: Vec<String> = lines.iter().map(|line| run.message_id(line.number)).collect();
     let mut sendable = Vec::with_capacity(lines.len());
-    for (place, line) in lines.iter().enumerate() {
+    for (place, (line, message_id)) in lines.iter().zip(&ids).enumerate() {
         match line.routing_key.as_deref().or(fallback) {
-            Some(routing_key) => sendable.push((place, Command { routing_key, body: &line.body })),
+            Some(routing_key) => {
+                sendable.push((place, Command { routing_key, body: &line.body, message_id }));
+            }
             None => sent.failed.push((place, Failed::NoRoutingKey)),
         }
     }

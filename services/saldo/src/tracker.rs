@@ -1,6 +1,7 @@
 //! Which line each event, dead letter and ledger row belongs to.
 //!
-//! Events and ledger rows name a command by its key, dead letters hold its exact bytes. Several lines can share a
+//! Events and ledger rows name a command by its key. Dead letters carry the message id it was published with; those
+//! of another run with the same commands hold its exact bytes, unless they are encrypted. Several lines can share a
 //! key. With the same content they are one command and share its outcome. With different contents only one of
 //! them is carried out and the others are dead-lettered; as an event does not say which content it is about, an
 //! outcome seen live is certain only once all other contents are known to be dead, or the ledger has told.
@@ -13,12 +14,15 @@ use worker::watch::{Sighting, Told};
 
 use crate::fate::Fate;
 use crate::lines::Line;
+use crate::run::Run;
 
 type BodyHash = [u8; 32];
 
 /// What is known of each line.
 #[derive(Debug)]
 pub(crate) struct Tracker {
+    /// Whose messages they are.
+    run: Option<Run>,
     lines: Vec<Tracked>,
     by_key: HashMap<CommandKey, Vec<usize>>,
     by_body: HashMap<BodyHash, Vec<usize>>,
@@ -26,6 +30,8 @@ pub(crate) struct Tracker {
 
 #[derive(Debug)]
 struct Tracked {
+    /// Its number in the file; ascending.
+    number: usize,
     key: Option<CommandKey>,
     /// Equal for lines of the same content.
     content: BodyHash,
@@ -50,10 +56,14 @@ fn body_hash(body: &[u8]) -> BodyHash {
 }
 
 impl Tracker {
-    /// Nothing is known yet.
-    pub(crate) fn new(lines: &[Line]) -> Self {
-        let mut tracker =
-            Self { lines: Vec::with_capacity(lines.len()), by_key: HashMap::new(), by_body: HashMap::new() };
+    /// Nothing is known yet of these lines, which this run has published.
+    pub(crate) fn new(lines: &[Line], run: Option<Run>) -> Self {
+        let mut tracker = Self {
+            run,
+            lines: Vec::with_capacity(lines.len()),
+            by_key: HashMap::new(),
+            by_body: HashMap::new(),
+        };
         for (place, line) in lines.iter().enumerate() {
             let body = body_hash(&line.body);
             // What a worker cannot read has no key: nothing but a dead letter tells of it.
@@ -63,7 +73,8 @@ impl Tracker {
                 tracker.by_key.entry(key.clone()).or_default().push(place);
             }
             let content = content.map_or(body, |content| content.0);
-            tracker.lines.push(Tracked { key, content, fate: None, certainty: Certainty::Open });
+            let number = line.number;
+            tracker.lines.push(Tracked { number, key, content, fate: None, certainty: Certainty::Open });
         }
         tracker
     }
@@ -80,9 +91,12 @@ impl Tracker {
         match sighting {
             Sighting::Event(told) => self.event(told),
             Sighting::DeadLetter(letter) => {
-                self.of_bytes(&letter.body.clone(), &Fate::of_dead_letter(letter))
+                let places = self.places(letter.message_id.as_deref(), &letter.body);
+                self.learn(places, &Fate::of_dead_letter(letter))
             }
-            Sighting::Unroutable(body) => self.of_bytes(&body, &Fate::unroutable()),
+            Sighting::Unroutable { body, message_id } => {
+                self.learn(self.places(message_id.as_deref(), &body), &Fate::unroutable())
+            }
         }
     }
 
@@ -109,9 +123,17 @@ impl Tracker {
         news
     }
 
-    /// What is known of the lines with exactly these bytes.
-    fn of_bytes(&mut self, body: &[u8], fate: &Fate) -> bool {
-        let Some(places) = self.by_body.get(&body_hash(body)).cloned() else { return false };
+    /// The line that was published with this message id; if it is not of this run, the lines with these bytes.
+    fn places(&self, message_id: Option<&str>, body: &[u8]) -> Vec<usize> {
+        let number = self.run.as_ref().zip(message_id).and_then(|(run, id)| run.line_of(id));
+        match number.map(|number| self.lines.binary_search_by_key(&number, |line| line.number)) {
+            Some(Ok(place)) => vec![place],
+            Some(Err(_)) | None => self.by_body.get(&body_hash(body)).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// What is known of these lines for good.
+    fn learn(&mut self, places: Vec<usize>, fate: &Fate) -> bool {
         let mut news = false;
         for place in places {
             let line = &mut self.lines[place];
@@ -227,8 +249,18 @@ mod tests {
     fn tracker(bodies: &[String]) -> (Vec<Line>, Tracker) {
         let lines: Vec<Line> =
             (1..).zip(bodies).map(|(number, body)| Line::new(number, body.as_bytes())).collect();
-        let tracker = Tracker::new(&lines);
+        let tracker = Tracker::new(&lines, None);
         (lines, tracker)
+    }
+
+    fn dead_of(message_id: String, body: &[u8]) -> Sighting {
+        Sighting::DeadLetter(DeadLetter {
+            body: body.to_vec(),
+            key_id: None,
+            message_id: Some(message_id),
+            reason: Some("invalid-data".to_owned()),
+            detail: None,
+        })
     }
 
     fn event(id: &str, name: &str) -> Sighting {
@@ -239,7 +271,7 @@ mod tests {
 
     fn dead(body: &str, reason: &str) -> Sighting {
         let (body, reason) = (body.as_bytes().to_vec(), Some(reason.to_owned()));
-        Sighting::DeadLetter(DeadLetter { body, reason, message_id: None, detail: None })
+        Sighting::DeadLetter(DeadLetter { body, key_id: None, reason, message_id: None, detail: None })
     }
 
     fn outcomes(tracker: Tracker) -> Vec<String> {
@@ -277,6 +309,58 @@ mod tests {
         assert_eq!(tracker.open(), 1);
         tracker.see(dead(&bodies[1], "invalid-data"));
         assert_eq!(outcomes(tracker), ["credited", "dead-lettered"]);
+    }
+
+    #[test]
+    fn a_dead_letter_whose_body_is_encrypted_is_known_by_its_message_id() {
+        let (lines, _) = tracker(&[credit("1", "1"), credit("1", "1"), credit("2", "1")]);
+        let run = Run::new();
+        let mut tracker = Tracker::new(&lines, Some(run.clone()));
+        assert!(tracker.see(dead_of(run.message_id(2), b"encrypted")));
+        assert_eq!(tracker.open(), 2, "an equal line has a letter of its own");
+        assert!(!tracker.see(dead_of(run.message_id(9), b"encrypted")));
+        assert!(!tracker.see(dead_of(Run::new().message_id(1), b"encrypted")));
+        assert_eq!(outcomes(tracker), ["", "dead-lettered", ""]);
+    }
+
+    #[test]
+    fn an_unroutable_command_is_known_by_its_message_id() {
+        let (lines, _) = tracker(&[credit("1", "1"), credit("2", "1")]);
+        let run = Run::new();
+        let mut tracker = Tracker::new(&lines, Some(run.clone()));
+        let (body, message_id) = (b"whatever".to_vec(), Some(run.message_id(2)));
+        assert!(tracker.see(Sighting::Unroutable { body, message_id }));
+        assert_eq!(outcomes(tracker), ["", "undecided"]);
+    }
+
+    #[test]
+    fn anothers_dead_letter_of_the_same_bytes_tells_as_much() {
+        let (lines, _) = tracker(&[credit("1", "-1"), credit("2", "1")]);
+        let mut tracker = Tracker::new(&lines, Some(Run::new()));
+        assert!(tracker.see(dead_of(Run::new().message_id(2), &lines[0].body)));
+        assert_eq!(outcomes(tracker), ["dead-lettered", ""]);
+    }
+
+    #[test]
+    fn of_several_events_the_first_one_tells() {
+        let (lines, mut tracker) = tracker(&[credit("1", "1")]);
+        let (key, content) = lines[0].command().unwrap();
+        assert!(tracker.see(event("1", "withdrawal.requested")));
+        assert_eq!(tracker.open(), 0);
+        assert!(!tracker.see(event("1", "withdrawal.approved")));
+        assert_eq!(outcomes(tracker), ["requested"]);
+        let stored = |name: &str| {
+            let body = format!(
+                r#"{{"id":"{name}","type":"{name}.v1","causationsource":"/s","causationid":"1",
+                "data":{{"merchant":"demo"}}}}"#
+            );
+            Event::from_stored(&key.merchant, &body).unwrap()
+        };
+        let events = vec![stored("withdrawal.requested"), stored("withdrawal.approved")];
+        let mut tracker = Tracker::new(&lines, None);
+        let decided = Outcome::Decided { content: content.unwrap(), events };
+        assert!(tracker.answer(&HashMap::from([(key.clone(), decided)])));
+        assert_eq!(outcomes(tracker), ["requested"], "the ledger says the same");
     }
 
     #[test]

@@ -7,9 +7,12 @@ use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::json::{self, Object};
 use crate::key::{CommandKey, KeyHash};
-use crate::value::{self, MessageId, Object, Source};
-use crate::{ContentHash, LengthPrefixed, Malformed, MalformedReason, MerchantId, OWN_SOURCES, Timestamp};
+use crate::value::{MessageId, Source};
+use crate::{
+    ContentHash, LengthPrefixed, Malformed, MalformedReason, MerchantId, OWN_SOURCES, Timestamp, UserId,
+};
 
 /// The AMQP content type of every command and event.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
@@ -19,13 +22,18 @@ pub const MAX_MESSAGE_BYTES: usize = 32 * 1024;
 
 /// One command, made of its data. The error says which field is unacceptable beside the others, and why:
 /// `amount: has 3 decimals; …`.
-pub trait CommandData: TryFrom<Self::Data, Error = String> + Serialize {
+pub trait CommandData: TryFrom<Self::Data, Error: std::fmt::Display> + Serialize {
     /// The `data` of the message, field by field, unknown fields refused; the JSON Schema is generated from it.
+    /// The command itself where no field depends on another.
     type Data: DeserializeOwned + JsonSchema;
     /// What is done, without a version: `commission.credit`.
     const NAME: &'static str;
     /// The `type` of the message: the name and the version of its data.
     const TYPE: &'static str;
+    /// [`Commands::needs_user`]
+    const NEEDS_USER: bool = false;
+    /// [`Commands::is_put`]
+    const IS_PUT: bool = false;
 
     /// Reads the data.
     ///
@@ -55,10 +63,95 @@ pub trait Commands: Sized + Clone + Send + Sync + std::fmt::Debug + 'static {
     /// [`CommandData::TYPE`] of the variant.
     fn message_type(&self) -> &'static str;
 
+    /// Only for broker users the broker vouches for (the AMQP property `user_id`): what a shop's staff does.
+    fn needs_user(&self) -> bool {
+        false
+    }
+
+    /// Replaces what is stored if its `time` is newer, and is refused otherwise.
+    fn is_put(&self) -> bool {
+        false
+    }
+
     /// The data in RFC 8785 form. Amounts stand at the currency's exponent and times in UTC because the
     /// types write them so.
     fn canonical(&self) -> Vec<u8>;
 }
+
+/// A worker's commands: the enum and its [`Commands`]. Those that stand under `by time` are caused by the
+/// passing of time; no message can ask for them.
+macro_rules! commands {
+    (
+        $(#[$doc:meta])*
+        pub enum $name:ident { $($(#[$variant_doc:meta])* $variant:ident($data:ident)),+ $(,)? }
+        $(by time { $($(#[$timed_doc:meta])* $timed:ident($timed_data:ident)),+ $(,)? })?
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant($data),)+
+            $($($(#[$timed_doc])* $timed($timed_data),)+)?
+        }
+
+        impl $crate::Commands for $name {
+            const TYPES: &'static [&'static str] = &[$($data::TYPE),+];
+
+            fn read(
+                message_type: &str,
+                data: &serde_json::value::RawValue,
+            ) -> Option<Result<Self, $crate::Malformed>> {
+                match message_type {
+                    $($data::TYPE => Some(<$data as $crate::command::CommandData>::read(data).map(Self::$variant)),)+
+                    _ => None,
+                }
+            }
+
+            fn merchant(&self) -> &$crate::MerchantId {
+                match self {
+                    $(Self::$variant(command) => &command.merchant,)+
+                    $($(Self::$timed(command) => &command.merchant,)+)?
+                }
+            }
+
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $data::NAME,)+
+                    $($(Self::$timed(_) => $timed_data::NAME,)+)?
+                }
+            }
+
+            fn message_type(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $data::TYPE,)+
+                    $($(Self::$timed(_) => $timed_data::TYPE,)+)?
+                }
+            }
+
+            fn needs_user(&self) -> bool {
+                match self {
+                    $(Self::$variant(_) => $data::NEEDS_USER,)+
+                    $($(Self::$timed(_) => false,)+)?
+                }
+            }
+
+            fn is_put(&self) -> bool {
+                match self {
+                    $(Self::$variant(_) => $data::IS_PUT,)+
+                    $($(Self::$timed(_) => false,)+)?
+                }
+            }
+
+            fn canonical(&self) -> Vec<u8> {
+                match self {
+                    $(Self::$variant(command) => $crate::command::canonical(command),)+
+                    $($(Self::$timed(command) => $crate::command::canonical(command),)+)?
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use commands;
 
 /// A command as it was received: read, checked, and hashed.
 #[derive(Debug, Clone)]
@@ -73,6 +166,9 @@ pub struct Received<C> {
     pub time: Timestamp,
     /// W3C trace context, if there was a well-formed one.
     pub traceparent: Option<String>,
+    /// The broker user who sent it, where the delivery names one. Not part of the message: `None` until the
+    /// receiver fills it in.
+    pub user: Option<UserId>,
     /// What is to be done.
     pub command: C,
 }
@@ -102,18 +198,18 @@ struct Envelope<'a> {
 }
 
 fn message_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cow<'de, str>, D::Error> {
-    value::text(deserializer, "a type such as \"commission.credit.v1\"")
+    json::text(deserializer, "a type such as \"commission.credit.v1\"")
 }
 
 fn spec_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    match &*value::text(deserializer, "the string \"1.0\"")? {
+    match &*json::text(deserializer, "the string \"1.0\"")? {
         "1.0" => Ok(()),
         _ => Err(D::Error::custom("is another text; expected the string \"1.0\"")),
     }
 }
 
 fn json_content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    match &*value::text(deserializer, "\"application/json\"")? {
+    match &*json::text(deserializer, "\"application/json\"")? {
         "application/json" => Ok(()),
         _ => Err(D::Error::custom("is another text; expected \"application/json\"")),
     }
@@ -194,7 +290,7 @@ impl<C: Commands> Received<C> {
             LengthPrefixed::new().part(command.message_type()).part(command.canonical()).finish(),
         );
         let hash = key.hash();
-        Self { key, hash, content, time, traceparent, command }
+        Self { key, hash, content, time, traceparent, user: None, command }
     }
 
     /// `<merchant>.<type without version>`: the only routing key this command may be delivered under.
@@ -224,7 +320,7 @@ fn trace(value: Option<&RawValue>) -> Option<String> {
 #[expect(clippy::expect_used, reason = "no data at all would give all commands of a type the same content")]
 pub(crate) fn canonical<T: Serialize>(data: &T) -> Vec<u8> {
     let mut data = serde_json::to_value(data)
-        .expect("every value of a command is a string, a whole number or an object");
+        .expect("every value of a command is a string, a boolean, a whole number, an array or an object");
     data.sort_all_objects();
     data.to_string().into_bytes()
 }

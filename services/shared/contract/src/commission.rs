@@ -2,25 +2,27 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
-use crate::command::{self, CommandData, Commands};
-use crate::event::{AccountState, EventData, PostedEntry};
-use crate::value::{object, present};
+use crate::command::{CommandData, commands};
+use crate::event::{AccountState, PostedEntry, event_data};
+use crate::json::{object, present};
 use crate::{
-    Amount, Currency, CustomerId, Level, Malformed, MerchantId, Money, Note, OrderId, ReasonCode, Reference,
+    Amount, Currency, CustomerId, Level, MerchantId, Money, Note, OrderId, ReasonCode, Reference,
     SignedAmount, Timestamp,
 };
 
-/// A command of the commissions worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommissionCommand {
-    /// Credit a commission, now or after a hold period.
-    Credit(CommissionCredit),
-    /// Take a commission back, wholly or in part.
-    Reverse(CommissionReverse),
-    /// Credit a commission whose hold period is over. Caused by time: no message can ask for it.
-    Mature(CommissionMature),
+commands! {
+    /// A command of the commissions worker.
+    pub enum CommissionCommand {
+        /// Credit a commission, now or after a hold period.
+        Credit(CommissionCredit),
+        /// Take a commission back, wholly or in part.
+        Reverse(CommissionReverse),
+    }
+    by time {
+        /// Credit a commission whose hold period is over.
+        Mature(CommissionMature),
+    }
 }
 
 /// `commission.credit.v1`
@@ -186,59 +188,6 @@ impl CommissionMature {
     pub const NAME: &'static str = "commission.mature";
     /// As [`CommandData::TYPE`]; recorded with the outcome.
     pub const TYPE: &'static str = "commission.mature.v1";
-}
-
-impl Commands for CommissionCommand {
-    const TYPES: &'static [&'static str] = &[CommissionCredit::TYPE, CommissionReverse::TYPE];
-
-    fn read(message_type: &str, data: &RawValue) -> Option<Result<Self, Malformed>> {
-        match message_type {
-            CommissionCredit::TYPE => Some(CommissionCredit::read(data).map(Self::Credit)),
-            CommissionReverse::TYPE => Some(CommissionReverse::read(data).map(Self::Reverse)),
-            _ => None,
-        }
-    }
-
-    fn merchant(&self) -> &MerchantId {
-        match self {
-            Self::Credit(credit) => &credit.merchant,
-            Self::Reverse(reverse) => &reverse.merchant,
-            Self::Mature(mature) => &mature.merchant,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Credit(_) => CommissionCredit::NAME,
-            Self::Reverse(_) => CommissionReverse::NAME,
-            Self::Mature(_) => CommissionMature::NAME,
-        }
-    }
-
-    fn message_type(&self) -> &'static str {
-        match self {
-            Self::Credit(_) => CommissionCredit::TYPE,
-            Self::Reverse(_) => CommissionReverse::TYPE,
-            Self::Mature(_) => CommissionMature::TYPE,
-        }
-    }
-
-    fn canonical(&self) -> Vec<u8> {
-        match self {
-            Self::Credit(credit) => command::canonical(credit),
-            Self::Reverse(reverse) => command::canonical(reverse),
-            Self::Mature(mature) => command::canonical(mature),
-        }
-    }
-}
-
-macro_rules! event_data {
-    ($($name:ident = $text:literal),* $(,)?) => {
-        $(impl EventData for $name {
-            const NAME: &'static str = $text;
-            const TYPE: &'static str = concat!($text, ".v1");
-        })*
-    };
 }
 
 event_data! {

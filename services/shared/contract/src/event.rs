@@ -13,6 +13,18 @@ pub trait EventData: Serialize {
     const TYPE: &'static str;
 }
 
+/// Names the types' events: version 1 of what happened.
+macro_rules! event_data {
+    ($($name:ident = $text:literal),* $(,)?) => {
+        $(impl $crate::EventData for $name {
+            const NAME: &'static str = $text;
+            const TYPE: &'static str = concat!($text, ".v1");
+        })*
+    };
+}
+
+pub(crate) use event_data;
+
 /// An account after what the event tells. Events of one account can arrive out of order: `version` orders them.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 #[schemars(inline)]

@@ -6,27 +6,43 @@
 //!
 //! The JSON Schemas under `schemas/messages` are generated from these types ([`schema`]).
 
+pub mod adjustment;
 pub mod command;
 pub mod commission;
 mod digest;
+pub mod directory;
 pub mod event;
+mod json;
 mod key;
 mod malformed;
 pub mod money;
+mod name;
+pub mod payout;
+mod person;
+pub mod preferences;
 mod refusal;
 pub mod schema;
 mod time;
 mod value;
+pub mod withdrawal;
 
 pub use command::{CONTENT_TYPE, Commands, MAX_MESSAGE_BYTES, Received};
 pub use digest::{ContentHash, LengthPrefixed};
 pub use event::{AccountState, Event, EventData, Origin, PostedEntry};
 pub use key::{CommandKey, KeyHash, Reference};
 pub use malformed::{Malformed, MalformedReason};
-pub use money::{Amount, Currency, Money, SignedAmount};
+pub use money::{Amount, AmountOrZero, Currency, Money, SignedAmount};
+pub use name::{EntryId, Name, OwnId, WithdrawalId};
+pub use payout::{PayoutKind, PayoutMethod};
+pub use person::{CustomerKind, Email, Locale, PersonName};
+pub use preferences::Preferences;
 pub use refusal::{ReasonCode, Refusal};
 pub use time::Timestamp;
-pub use value::{CustomerId, EntryId, Level, MerchantId, MessageId, Note, OrderId, Source};
+pub use value::{
+    Actor, CustomerId, Level, MerchantId, MerchantName, MessageId, Note, OrderId, ReferenceText, Source,
+    UserId,
+};
+pub use withdrawal::WithdrawalState;
 
 /// Every `source` that starts with this is Saldo's own; commands that claim it are malformed.
 pub const OWN_SOURCES: &str = "/saldo/";

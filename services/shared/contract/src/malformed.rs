@@ -15,7 +15,7 @@ pub enum MalformedReason {
     InvalidData,
     /// More bytes than [`crate::MAX_MESSAGE_BYTES`].
     TooLarge,
-    /// An AMQP property that commands must (content type) or must not (expiration, CC) have.
+    /// An AMQP property that commands must (content type, of some the user) or must not (expiration, CC) have.
     InvalidProperties,
     /// The delivered routing key is not `<merchant>.<type without version>` of the body.
     RoutingKeyMismatch,

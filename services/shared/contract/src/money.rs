@@ -9,6 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
+use crate::json;
+
 /// A currency of ISO 4217 that has an exponent (how many decimals its amounts have). Precious metals
 /// and test codes have none and are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,7 +79,7 @@ impl Serialize for Currency {
 
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::value::text(deserializer, Self::EXPECTED)?.parse().map_err(de::Error::custom)
+        json::text(deserializer, Self::EXPECTED)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -91,6 +93,42 @@ impl JsonSchema for Currency {
     }
 }
 
+const PATTERN: &str = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,4})?$";
+
+/// A decimal as [`PATTERN`] has it, or what is wrong with it.
+fn decimal(text: &str) -> Result<Decimal, &'static str> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let (whole, decimals) = match text.split_once('.') {
+        Some((whole, decimals)) if digits(decimals) => (whole, decimals),
+        None => (text, ""),
+        Some(_) => return Err("is not such a decimal"),
+    };
+    if !digits(whole) {
+        return Err("is not such a decimal");
+    }
+    if whole.len() > 1 && whole.starts_with('0') {
+        return Err("has a leading zero");
+    }
+    if whole.len() > 12 {
+        return Err("is too large");
+    }
+    if decimals.len() > 4 {
+        return Err("has more than four decimals");
+    }
+    text.parse().map_err(|_| "is not such a decimal")
+}
+
+/// An amount at this currency's exponent, or the problem that it has more decimals (trailing zeros included:
+/// `1.50` yen is refused).
+fn at_exponent(mut amount: Decimal, currency: Currency) -> Result<Decimal, String> {
+    let (decimals, most) = (amount.scale(), currency.exponent());
+    if decimals > most {
+        return Err(format!("has {decimals} decimals; expected at most the currency's {most}"));
+    }
+    amount.rescale(most);
+    Ok(amount)
+}
+
 /// What a command writes: a positive decimal as a string, below 10^12, with at most four decimals. Becomes
 /// [`Money`] together with its currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +137,6 @@ pub struct Amount(Decimal);
 impl Amount {
     const EXPECTED: &'static str =
         "a decimal string above zero such as \"12.50\", below 10^12, digits and one point only";
-    const PATTERN: &'static str = r"^(0|[1-9][0-9]{0,11})(\.[0-9]{1,4})?$";
     /// A digit other than zero somewhere: JSON Schema's way to say "above zero" of a string.
     const ABOVE_ZERO: &'static str = "[1-9]";
 }
@@ -107,36 +144,15 @@ impl Amount {
 impl std::str::FromStr for Amount {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = |problem: &str| Err(format!("{problem}; expected {}", Self::EXPECTED));
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        let (whole, decimals) = match text.split_once('.') {
-            Some((whole, decimals)) if digits(decimals) => (whole, decimals),
-            None => (text, ""),
-            Some(_) => return refused("is not such a decimal"),
-        };
-        if !digits(whole) {
-            return refused("is not such a decimal");
-        }
-        if whole.len() > 1 && whole.starts_with('0') {
-            return refused("has a leading zero");
-        }
-        if whole.len() > 12 {
-            return refused("is too large");
-        }
-        if decimals.len() > 4 {
-            return refused("has more than four decimals");
-        }
-        match text.parse::<Decimal>() {
-            Ok(amount) if amount.is_zero() => refused("is zero"),
-            Ok(amount) => Ok(Self(amount)),
-            Err(_) => refused("is not such a decimal"),
-        }
+        decimal(text)
+            .and_then(|amount| if amount.is_zero() { Err("is zero") } else { Ok(Self(amount)) })
+            .map_err(|problem| format!("{problem}; expected {}", Self::EXPECTED))
     }
 }
 
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::value::text(deserializer, Self::EXPECTED)?.parse().map_err(de::Error::custom)
+        json::text(deserializer, Self::EXPECTED)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -152,15 +168,117 @@ impl JsonSchema for Amount {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "type": "string", "pattern": Self::PATTERN, "allOf": [{ "pattern": Self::ABOVE_ZERO }],
+            "type": "string", "pattern": PATTERN, "allOf": [{ "pattern": Self::ABOVE_ZERO }],
             "description": "Above zero; at most as many decimals as the currency has.",
         })
     }
 }
 
-/// A positive amount in a currency, at the currency's exponent.
+/// The same as [`Amount`], or zero: what a limit is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AmountOrZero(Decimal);
+
+impl AmountOrZero {
+    const EXPECTED: &'static str =
+        "a decimal string such as \"12.50\" or \"0\", below 10^12, digits and one point only";
+}
+
+impl std::str::FromStr for AmountOrZero {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        decimal(text).map(Self).map_err(|problem| format!("{problem}; expected {}", Self::EXPECTED))
+    }
+}
+
+impl<'de> Deserialize<'de> for AmountOrZero {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        json::text(deserializer, Self::EXPECTED)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for AmountOrZero {
+    fn schema_name() -> Cow<'static, str> {
+        "AmountOrZero".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "pattern": PATTERN,
+            "description": "Zero or above; at most as many decimals as the currency has.",
+        })
+    }
+}
+
+/// For fields that hold an amount for some currencies, each at its currency's exponent.
+pub(crate) mod per_currency {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserializer, Serializer};
+
+    use super::{Amount, AmountOrZero, Currency, Decimal, JsonSchema, SignedAmount, at_exponent};
+    use crate::json;
+
+    /// As many as one likes: there are not more currencies.
+    const MOST: usize = usize::MAX;
+    const EXPECTED: &str = "an object of amounts by currency such as {\"EUR\": \"12.50\"}";
+
+    /// Above zero.
+    pub(crate) fn amounts<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Currency, Decimal>, D::Error> {
+        json::map(deserializer, MOST, EXPECTED, |currency, Amount(amount)| at_exponent(amount, *currency))
+    }
+
+    /// Zero or above.
+    pub(crate) fn limits<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Currency, Decimal>, D::Error> {
+        json::map(deserializer, MOST, EXPECTED, |currency, AmountOrZero(amount)| {
+            at_exponent(amount, *currency)
+        })
+    }
+
+    /// Zero or above, where zero is the same as nothing.
+    pub(crate) fn minimums<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<Currency, Decimal>, D::Error> {
+        let mut minimums = limits(deserializer)?;
+        minimums.retain(|_, minimum| !minimum.is_zero());
+        Ok(minimums)
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        amounts: &BTreeMap<Currency, Decimal>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            amounts.iter().map(|(currency, amount)| (currency, SignedAmount::new(*amount, *currency))),
+        )
+    }
+
+    /// The schema of such a field.
+    pub(crate) struct PerCurrency<A>(std::marker::PhantomData<A>);
+
+    impl<A: JsonSchema> JsonSchema for PerCurrency<A> {
+        fn inline_schema() -> bool {
+            true
+        }
+        fn schema_name() -> std::borrow::Cow<'static, str> {
+            "PerCurrency".into()
+        }
+        fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+            schemars::json_schema!({
+                "type": "object",
+                "propertyNames": generator.subschema_for::<Currency>(),
+                "additionalProperties": generator.subschema_for::<A>(),
+            })
+        }
+    }
+}
+
+/// A positive amount in a currency, at the currency's exponent. Written as the fields `amount` and `currency`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Money {
+    #[serde(serialize_with = "written")]
     amount: Decimal,
     currency: Currency,
 }
@@ -171,10 +289,9 @@ impl Money {
     /// # Errors
     /// The amount has more decimals than the currency (trailing zeros included: `1.50` yen is refused).
     pub fn new(amount: Amount, currency: Currency) -> Result<Self, String> {
-        let (decimals, most) = (amount.0.scale(), currency.exponent());
-        Self::positive(amount.0, currency)
-            .filter(|_| decimals <= most)
-            .ok_or_else(|| format!("amount: has {decimals} decimals; expected at most the currency's {most}"))
+        at_exponent(amount.0, currency)
+            .map(|amount| Self { amount, currency })
+            .map_err(|problem| format!("amount: {problem}"))
     }
 
     /// A decimal that is known to be positive and exact, such as the rest of a commission; `None` if it is
@@ -197,6 +314,11 @@ impl Money {
     pub fn currency(self) -> Currency {
         self.currency
     }
+}
+
+/// A string: no reader of JSON may make a float of it.
+pub(crate) fn written<S: serde::Serializer>(amount: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(amount)
 }
 
 impl From<Money> for Amount {

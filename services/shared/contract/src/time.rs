@@ -84,7 +84,7 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = crate::value::text(deserializer, Self::EXPECTED)?;
+        let text = crate::json::text(deserializer, Self::EXPECTED)?;
         text.parse().map_err(de::Error::custom)
     }
 }

@@ -1,117 +1,14 @@
 //! Texts and numbers that cannot hold a bad value.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
-/// Visitor methods that describe a value by its JSON type only. `serde`'s own messages repeat the value.
-macro_rules! refuse {
-    ($($kind:ident),+) => { $(refuse!(@$kind);)+ };
-    (@null) => {
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Err(E::custom(is("null (what is absent is left out)", &self)))
-        }
-    };
-    (@boolean) => {
-        fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
-            Err(E::custom(is("a boolean", &self)))
-        }
-    };
-    (@number) => {
-        fn visit_i64<E: de::Error>(self, _: i64) -> Result<Self::Value, E> {
-            Err(E::custom(is("a number", &self)))
-        }
-        fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
-            Err(E::custom(is("a number", &self)))
-        }
-        fn visit_f64<E: de::Error>(self, _: f64) -> Result<Self::Value, E> {
-            Err(E::custom(is("a number", &self)))
-        }
-    };
-    (@string) => {
-        fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
-            Err(E::custom(is("a string", &self)))
-        }
-    };
-    (@array) => {
-        fn visit_seq<A: de::SeqAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-            Err(de::Error::custom(is("an array", &self)))
-        }
-    };
-    (@object) => {
-        fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-            Err(de::Error::custom(is("an object", &self)))
-        }
-    };
-}
+use crate::json;
 
-fn is(kind: &str, expected: &dyn de::Expected) -> String {
-    format!("is {kind}; expected {expected}")
-}
-
-/// A JSON string, or an error that says what was expected.
-pub(crate) fn text<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    expected: &'static str,
-) -> Result<Cow<'de, str>, D::Error> {
-    struct Texts(&'static str);
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Cow<'de, str>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.0)
-        }
-        fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-            Ok(Cow::Borrowed(text))
-        }
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-            Ok(Cow::Owned(text.to_owned()))
-        }
-        refuse!(null, boolean, number, array, object);
-    }
-    // `deserialize_str` would have serde_json, not this visitor, describe what is no string: by its value.
-    deserializer.deserialize_any(Texts(expected))
-}
-
-/// For fields that hold objects: `#[serde(deserialize_with = "object")]`. A derived struct alone would also
-/// read an array, field by field.
-pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    struct Objects<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
-        type Value = T;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map))
-        }
-        refuse!(null, boolean, number, string, array);
-    }
-    deserializer.deserialize_any(Objects(PhantomData))
-}
-
-/// A JSON object and nothing else, at the top of a document.
-pub(crate) struct Object<T>(pub(crate) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        object(deserializer).map(Self)
-    }
-}
-
-/// For optional fields, together with `default`: absent is `None`, `null` is an error.
-pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
-const CONTROL: fn(char) -> bool = char::is_control;
-
-fn length(text: &str, max: usize) -> Result<(), String> {
+pub(crate) fn length(text: &str, max: usize) -> Result<(), String> {
     match text.chars().count() {
         0 => Err(format!("is empty; expected 1 to {max} characters")),
         n if n > max => Err(format!("has {n} characters; expected 1 to {max}")),
@@ -119,10 +16,80 @@ fn length(text: &str, max: usize) -> Result<(), String> {
     }
 }
 
+/// What [`text_value`] makes of a text whose length is right: whether it is one, or what is wrong with it.
+pub(crate) type Check = fn(&str) -> Result<(), &'static str>;
+
+/// One line.
+pub(crate) const LINE: &str = r"^[^\x00-\x1F\x7F-\x9F]+$";
+
+/// The reader's side of [`LINE`].
+pub(crate) fn line(text: &str) -> Result<(), &'static str> {
+    if text.contains(char::is_control) { Err("has a control character") } else { Ok(()) }
+}
+
+/// One line or several.
+pub(crate) const LINES: &str = r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]+$";
+
+/// The reader's side of [`LINES`].
+pub(crate) fn lines(text: &str) -> Result<(), &'static str> {
+    if text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
+        Err("has a control character")
+    } else {
+        Ok(())
+    }
+}
+
+/// A check by the schema's own pattern. Compiled once; slower than a closure, so for texts that are seldom read.
+macro_rules! pattern {
+    ($pattern:expr, $problem:literal) => {
+        |text| {
+            static PATTERN: std::sync::LazyLock<regex_lite::Regex> =
+                std::sync::LazyLock::new(|| regex_lite::Regex::new($pattern).expect("a valid pattern"));
+            if PATTERN.is_match(text) { Ok(()) } else { Err($problem) }
+        }
+    };
+}
+
+/// A text with a rule: its description, length, pattern for the schema and check for the reader. `line` and
+/// `lines` are the usual rules. A `secret` one can be neither displayed nor debugged.
 macro_rules! text_value {
-    ($(#[$doc:meta])* $name:ident, $expected:literal, $max:literal, $pattern:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, line of $max:literal) => {
+        $crate::value::text_value!(
+            $(#[$doc])* $name, concat!("1 to ", $max, " characters, none of them a control character"), $max,
+            $crate::value::LINE, $crate::value::line
+        );
+    };
+    ($(#[$doc:meta])* $name:ident, lines of $max:literal) => {
+        $crate::value::text_value!(
+            $(#[$doc])* $name, concat!("1 to ", $max, " characters, no control characters but tab and line feed"),
+            $max, $crate::value::LINES, $crate::value::lines
+        );
+    };
+    ($(#[$doc:meta])* secret $name:ident, line of $max:literal) => {
+        $crate::value::text_value!(
+            $(#[$doc])* secret $name, concat!("1 to ", $max, " characters, none of them a control character"),
+            $max, $crate::value::LINE, $crate::value::line
+        );
+    };
+    ($(#[$doc:meta])* secret $name:ident, lines of $max:literal) => {
+        $crate::value::text_value!(
+            $(#[$doc])* secret $name,
+            concat!("1 to ", $max, " characters, no control characters but tab and line feed"), $max,
+            $crate::value::LINES, $crate::value::lines
+        );
+    };
+    ($(#[$doc:meta])* secret $name:ident, $($rule:tt)+) => {
+        $crate::value::text_value!(@type $(#[$doc])* #[doc = "\n\nNot shown by `Debug`."] $name, $($rule)+);
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(…)"))
+            }
+        }
+    };
+    (@type $(#[$doc:meta])* $name:ident, $expected:expr, $max:literal, $pattern:expr, $check:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -136,8 +103,8 @@ macro_rules! text_value {
         impl TryFrom<String> for $name {
             type Error = String;
             fn try_from(text: String) -> Result<Self, String> {
-                length(&text, $max)?;
-                let check: fn(&str) -> Result<(), &'static str> = $check;
+                $crate::value::length(&text, $max)?;
+                let check: $crate::value::Check = $check;
                 check(&text).map_err(|problem| format!("{problem}; expected {}", $expected))?;
                 Ok(Self(text))
             }
@@ -150,35 +117,107 @@ macro_rules! text_value {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = $crate::json::text(deserializer, concat!("a string: ", $expected))?;
+                Self::try_from(text.into_owned()).map_err(serde::de::Error::custom)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = text(deserializer, concat!("a string: ", $expected))?;
-                Self::try_from(text.into_owned()).map_err(de::Error::custom)
-            }
-        }
-
-        impl JsonSchema for $name {
+        impl schemars::JsonSchema for $name {
             fn inline_schema() -> bool {
                 true
             }
-            fn schema_name() -> Cow<'static, str> {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({
                     "type": "string", "minLength": 1, "maxLength": $max, "pattern": $pattern,
                     "description": $expected,
                 })
             }
         }
     };
+    ($(#[$doc:meta])* $name:ident, $($rule:tt)+) => {
+        $crate::value::text_value!(@type $(#[$doc])* #[derive(Debug)] $name, $($rule)+);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
 }
+
+/// A choice of words: an enum that is written and read as one of them.
+macro_rules! word_value {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant),+
+        }
+
+        impl $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The word for it, in messages and in the database.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
+
+            fn expected() -> String {
+                format!("one of {}", Self::WORDS.join(", "))
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("is another word; expected {}", Self::expected())),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let expected = concat!("one of the words", $(" ", $word),+);
+                $crate::json::text(deserializer, expected)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "enum": Self::WORDS })
+            }
+        }
+    };
+}
+
+pub(crate) use {pattern, text_value, word_value};
 
 text_value!(
     /// Names a shop.
@@ -194,44 +233,42 @@ text_value!(
 
 text_value!(
     /// The merchant's id of a customer.
-    CustomerId,
-    "1 to 128 characters, none of them a control character",
-    128,
-    r"^[^\x00-\x1F\x7F-\x9F]+$",
-    |text| if text.contains(CONTROL) { Err("has a control character") } else { Ok(()) }
+    CustomerId, line of 128
 );
 
 text_value!(
     /// A publisher's id of a message.
-    MessageId,
-    "1 to 128 characters, none of them a control character",
-    128,
-    r"^[^\x00-\x1F\x7F-\x9F]+$",
-    |text| if text.contains(CONTROL) { Err("has a control character") } else { Ok(()) }
+    MessageId, line of 128
 );
 
 text_value!(
     /// The shop's number of an order.
-    OrderId,
-    "1 to 128 characters, none of them a control character",
-    128,
-    r"^[^\x00-\x1F\x7F-\x9F]+$",
-    |text| if text.contains(CONTROL) { Err("has a control character") } else { Ok(()) }
+    OrderId, line of 128
+);
+
+text_value!(
+    /// Who did it, says the publisher: such as the login of a shop's employee.
+    Actor, line of 128
+);
+
+text_value!(
+    /// What the other side calls an operation: the number of a voucher, of a bank transfer.
+    ReferenceText, line of 128
+);
+
+text_value!(
+    /// A user of the message broker. No field of a command: the broker vouches for it (AMQP property `user_id`).
+    UserId, line of 255
+);
+
+text_value!(
+    /// What a shop calls itself.
+    MerchantName, line of 200
 );
 
 text_value!(
     /// A sentence from a person or a system, kept with the entry.
-    Note,
-    "1 to 500 characters, no control characters but tab and line feed",
-    500,
-    r"^[^\x00-\x08\x0B-\x1F\x7F-\x9F]+$",
-    |text| {
-        if text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
-            Err("has a control character")
-        } else {
-            Ok(())
-        }
-    }
+    Note, lines of 500
 );
 
 text_value!(
@@ -274,31 +311,8 @@ impl TryFrom<i16> for Level {
 
 impl<'de> Deserialize<'de> for Level {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Levels;
-        impl<'de> Visitor<'de> for Levels {
-            type Value = Level;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(Level::EXPECTED)
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Level, E> {
-                match u8::try_from(number) {
-                    Ok(level @ 1..=Level::MAX) => Ok(Level(level)),
-                    _ => Err(E::custom(format_args!("is out of range; expected {}", Level::EXPECTED))),
-                }
-            }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Level, E> {
-                Err(E::custom(format_args!("is out of range; expected {}", Level::EXPECTED)))
-            }
-            // JSON Schema and RFC 8785 know no difference between 1 and 1.0.
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Level, E> {
-                (1..=Level::MAX)
-                    .find(|level| f64::from(*level).total_cmp(&number).is_eq())
-                    .map(Level)
-                    .ok_or_else(|| E::custom(format_args!("is no such number; expected {}", Level::EXPECTED)))
-            }
-            refuse!(null, boolean, string, array, object);
-        }
-        deserializer.deserialize_any(Levels)
+        let number = json::whole(deserializer, 1..=u16::from(Self::MAX), Self::EXPECTED)?;
+        u8::try_from(number).map(Self).map_err(de::Error::custom)
     }
 }
 
@@ -311,38 +325,5 @@ impl JsonSchema for Level {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "integer", "minimum": 1, "maximum": Self::MAX, "description": Self::EXPECTED })
-    }
-}
-
-/// Saldo's own id of an entry: the account's number and the entry's number within it, such as `1042-7`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EntryId {
-    /// The account.
-    pub account: i64,
-    /// The entry's number within the account, from 1, without gaps.
-    pub number: i64,
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.account, self.number)
-    }
-}
-
-impl Serialize for EntryId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for EntryId {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "EntryId".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[1-9][0-9]*-[1-9][0-9]*$" })
     }
 }

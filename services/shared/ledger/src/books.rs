@@ -1,16 +1,25 @@
 //! The part of the ledger that a batch touches, in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use contract::adjustment::{AdjustmentCredit, AdjustmentDebit};
 use contract::command::CommandData;
 use contract::commission::CommissionCredit;
+use contract::withdrawal::WithdrawalRequest;
 use contract::{
-    AccountState, CommandKey, Event, EventData, KeyHash, MerchantId, Origin, PostedEntry, ReasonCode,
-    Received, Refusal, Timestamp,
+    AccountState, CommandKey, EntryId, Event, EventData, KeyHash, MerchantId, Origin, PostedEntry,
+    ReasonCode, Received, Refusal, Timestamp,
 };
 use rust_decimal::Decimal;
 
-use crate::{Account, AccountKey, Commission, Entry, Merchant, Posting};
+use crate::{
+    Account, AccountKey, Awaited, Commission, CurrentPayout, Customer, CustomerKey, Entry, EntryKind,
+    Merchant, NewPayout, Posting, Transition, Withdrawal,
+};
+
+/// Commands that create what others name. One that was decided and created nothing was refused.
+const CREATING: [&str; 4] =
+    [CommissionCredit::TYPE, AdjustmentCredit::TYPE, AdjustmentDebit::TYPE, WithdrawalRequest::TYPE];
 
 /// Rows that the batch has locked or read, and what its commands have changed so far.
 #[derive(Debug, Clone)]
@@ -18,10 +27,13 @@ pub struct Books {
     worker: &'static str,
     now: Timestamp,
     merchants: HashMap<MerchantId, Merchant>,
+    customers: HashMap<CustomerKey, Customer>,
     account_ids: HashMap<AccountKey, i64>,
     accounts: HashMap<i64, Account>,
+    posted: HashMap<EntryId, Posted>,
     named: HashMap<KeyHash, Named>,
     changes: Changes,
+    arrived: Vec<Awaited>,
 }
 
 /// What the batch has to write, besides the inbox.
@@ -33,20 +45,48 @@ pub struct Changes {
     pub accounts: BTreeSet<i64>,
     /// Commissions that differ from their rows, or have none and need one.
     pub commissions: HashMap<KeyHash, Commission>,
+    /// Withdrawals that differ from their rows, or are new; in key order.
+    pub withdrawals: BTreeMap<KeyHash, Withdrawal>,
+    /// States that withdrawals entered, in their order.
+    pub transitions: Vec<Transition>,
+    /// Merchants that differ from their rows.
+    pub merchants: BTreeSet<MerchantId>,
+    /// Merchants that have none.
+    pub new_merchants: BTreeSet<MerchantId>,
+    /// Customers that differ from their rows.
+    pub customers: BTreeSet<CustomerKey>,
+    /// Customers that have none.
+    pub new_customers: BTreeSet<CustomerKey>,
+    /// New versions of payout methods, in their order.
+    pub payouts: Vec<NewPayout>,
 }
 
 /// What a `{source, id}` stands for.
-#[expect(clippy::large_enum_variant, reason = "nearly all that is named is a commission")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
     /// A commission.
     Commission(Commission),
+    /// A withdrawal.
+    Withdrawal(Withdrawal),
+    /// An entry; [`Books::posted`] has it.
+    Entry(EntryId),
     /// A command that was refused: there is nothing to name.
     Refused,
     /// A command that created something else.
     Other,
     /// Nothing that is decided yet.
     Unknown,
+}
+
+/// An entry that a command names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Posted {
+    /// What it was posted for.
+    pub kind: EntryKind,
+    /// What was posted.
+    pub amount: Decimal,
+    /// Whether another entry takes it back.
+    pub reversed: bool,
 }
 
 /// What moves between an account's figures besides the balance.
@@ -65,16 +105,29 @@ impl Books {
             worker,
             now,
             merchants: HashMap::new(),
+            customers: HashMap::new(),
             account_ids: HashMap::new(),
             accounts: HashMap::new(),
+            posted: HashMap::new(),
             named: HashMap::new(),
             changes: Changes::default(),
+            arrived: Vec::new(),
         }
     }
 
     /// Enters a merchant that was read.
     pub fn load_merchant(&mut self, merchant: Merchant) {
         self.merchants.insert(merchant.id.clone(), merchant);
+    }
+
+    /// Enters a customer that was read.
+    pub fn load_customer(&mut self, customer: Customer) {
+        self.customers.insert(customer.key.clone(), customer);
+    }
+
+    /// Enters an entry that was read.
+    pub fn load_posted(&mut self, id: EntryId, posted: Posted) {
+        self.posted.insert(id, posted);
     }
 
     /// Enters an account that was locked.
@@ -98,6 +151,16 @@ impl Books {
         self.merchants.get(id)
     }
 
+    /// A customer that is known.
+    pub fn customer(&self, key: &CustomerKey) -> Option<&Customer> {
+        self.customers.get(key)
+    }
+
+    /// An entry that a command names, or that was posted in this batch.
+    pub fn posted(&self, id: EntryId) -> Option<&Posted> {
+        self.posted.get(&id)
+    }
+
     /// An account by whose it is.
     pub fn account(&self, key: &AccountKey) -> Option<&Account> {
         self.account_ids.get(key).and_then(|id| self.accounts.get(id))
@@ -113,13 +176,18 @@ impl Books {
         self.named.get(&key).unwrap_or(&Named::Unknown)
     }
 
-    /// Notes that the command under this key was decided. If that made no commission known, it names none.
+    /// Notes that the command under this key was decided. If that made nothing known, it names nothing.
     pub fn note_decided(&mut self, key: KeyHash, message_type: &str) {
-        self.named.entry(key).or_insert(if message_type == CommissionCredit::TYPE {
+        self.named.entry(key).or_insert(if CREATING.contains(&message_type) {
             Named::Refused
         } else {
             Named::Other
         });
+    }
+
+    /// What has become known since this was last asked: who waits for it can be decided.
+    pub fn arrived(&mut self) -> Vec<Awaited> {
+        std::mem::take(&mut self.arrived)
     }
 
     /// Writes down a new or changed commission. One that was just credited at once needs no row of its own.
@@ -132,6 +200,50 @@ impl Books {
     /// Makes a commission that was just credited at once known to the rest of the batch.
     pub fn know_commission(&mut self, commission: Commission) {
         self.named.insert(commission.key.hash(), Named::Commission(commission));
+    }
+
+    /// Writes down a withdrawal and the state it entered.
+    pub fn put_withdrawal(&mut self, withdrawal: Withdrawal, transition: Transition) {
+        let key = withdrawal.request.hash();
+        self.changes.withdrawals.insert(key, withdrawal.clone());
+        self.changes.transitions.push(transition);
+        self.named.insert(key, Named::Withdrawal(withdrawal));
+    }
+
+    /// Writes down a shop, new or changed.
+    pub fn put_merchant(&mut self, merchant: Merchant) {
+        let id = merchant.id.clone();
+        if self.merchants.insert(id.clone(), merchant).is_none() {
+            self.arrived.push(Awaited::Merchant(id.clone()));
+            self.changes.new_merchants.insert(id);
+        } else if !self.changes.new_merchants.contains(&id) {
+            self.changes.merchants.insert(id);
+        }
+    }
+
+    /// Writes down a customer, new or changed.
+    pub fn put_customer(&mut self, customer: Customer) {
+        let key = customer.key.clone();
+        if self.customers.insert(key.clone(), customer).is_none() {
+            self.arrived.push(Awaited::Customer(key.merchant.clone(), key.customer.clone()));
+            self.changes.new_customers.insert(key);
+        } else if !self.changes.new_customers.contains(&key) {
+            self.changes.customers.insert(key);
+        }
+    }
+
+    /// Writes down a new version of a known customer's payout method.
+    pub fn put_payout(&mut self, payout: NewPayout) {
+        if let Some(customer) = self.customers.get_mut(&payout.owner) {
+            let (snapshot, put_at) = (payout.snapshot.clone(), payout.put_at);
+            customer.payout = Some(CurrentPayout { snapshot, put_at });
+        }
+        self.changes.payouts.push(payout);
+    }
+
+    /// Makes the entry that a command just posted known under that command's key.
+    pub fn know_entry(&mut self, command: KeyHash, entry: EntryId) {
+        self.named.insert(command, Named::Entry(entry));
     }
 
     /// Changes an account without a posting. The version grows by one.
@@ -161,10 +273,17 @@ impl Books {
         account.balance = entry.balance_after;
         account.entries = entry.id.number;
         account.head = Some(entry.hash);
-        let posted = entry.posted(&account.key);
+        let shown = entry.posted(&account.key);
         let state = account.state();
+        let Posting { kind, amount, reverses, .. } = entry.posting;
+        self.posted.insert(entry.id, Posted { kind, amount, reversed: false });
+        if let Some(number) = reverses
+            && let Some(taken_back) = self.posted.get_mut(&EntryId { number, ..entry.id })
+        {
+            taken_back.reversed = true;
+        }
         self.changes.entries.push(entry);
-        Ok((posted, state))
+        Ok((shown, state))
     }
 
     /// The event that this command causes.

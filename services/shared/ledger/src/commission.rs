@@ -96,8 +96,8 @@ impl Commission {
     /// The posting that credits what is left of it.
     pub fn credit(&self, command: KeyHash, occurred_at: Timestamp) -> Posting {
         let About { order, level, note } = self.about.clone();
-        let (kind, amount) = (EntryKind::Commission, self.remaining());
-        Posting { kind, amount, command, order, level, note, actor: None, occurred_at }
+        let posting = Posting::new(EntryKind::Commission, self.remaining(), command, occurred_at);
+        Posting { order, level, note, ..posting }
     }
 
     /// The posting that takes a part of it back from the balance.
@@ -109,7 +109,7 @@ impl Commission {
         occurred_at: Timestamp,
     ) -> Posting {
         let About { order, level, .. } = self.about.clone();
-        let (kind, amount) = (EntryKind::CommissionReversal, -part);
-        Posting { kind, amount, command, order, level, note: reason, actor: None, occurred_at }
+        let posting = Posting::new(EntryKind::CommissionReversal, -part, command, occurred_at);
+        Posting { order, level, note: reason, ..posting }
     }
 }

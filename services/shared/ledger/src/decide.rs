@@ -176,7 +176,7 @@ impl<R: Rules> Desk<'_, R> {
             match self.rules.decide(&item.received, &mut self.books) {
                 Decision::Done { account, events } => {
                     let entry = self.books.changes().entries.get(entries).map(|entry| entry.id.number);
-                    self.record(item, Some(account), entry, events);
+                    self.record(item, account, entry, events);
                 }
                 Decision::Refused(refusal) => self.refuse(item, &refusal),
                 Decision::NotYet { awaited, otherwise } => match item.origin {
@@ -191,8 +191,10 @@ impl<R: Rules> Desk<'_, R> {
                 Decision::Nothing => continue,
             }
             // The first to wait is the first to be decided.
-            let woken = self.waiting.remove(&Awaited::Command(key)).unwrap_or_default();
-            ready.extend(woken.into_iter().rev());
+            for awaited in [Awaited::Command(key)].into_iter().chain(self.books.arrived()) {
+                let woken = self.waiting.remove(&awaited).unwrap_or_default();
+                ready.extend(woken.into_iter().rev());
+            }
         }
     }
 

@@ -1,7 +1,8 @@
 //! An entry: one double-entry posting, chained by hash to the account's previous one.
 
 use contract::{
-    EntryId, KeyHash, LengthPrefixed, Level, Note, OrderId, PostedEntry, SignedAmount, Timestamp,
+    Actor, EntryId, KeyHash, LengthPrefixed, Level, Note, OrderId, PostedEntry, ReferenceText, SignedAmount,
+    Timestamp, UserId,
 };
 use rust_decimal::Decimal;
 
@@ -14,14 +15,32 @@ pub enum EntryKind {
     Commission,
     /// A credited commission, or a part of it, is taken back.
     CommissionReversal,
+    /// A person credits or debits by hand.
+    Adjustment,
+    /// An adjustment is taken back.
+    AdjustmentReversal,
+    /// A withdrawal is paid.
+    Withdrawal,
 }
 
 impl EntryKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Commission,
+        Self::CommissionReversal,
+        Self::Adjustment,
+        Self::AdjustmentReversal,
+        Self::Withdrawal,
+    ];
+
     /// As stored and published.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Commission => "commission",
             Self::CommissionReversal => "commission-reversal",
+            Self::Adjustment => "adjustment",
+            Self::AdjustmentReversal => "adjustment-reversal",
+            Self::Withdrawal => "withdrawal",
         }
     }
 
@@ -29,7 +48,18 @@ impl EntryKind {
     pub fn counterpart(self) -> &'static str {
         match self {
             Self::Commission | Self::CommissionReversal => "commissions",
+            Self::Adjustment | Self::AdjustmentReversal => "adjustments",
+            Self::Withdrawal => "payouts",
         }
+    }
+}
+
+impl std::str::FromStr for EntryKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            format!("is no kind of entry; expected one of {}", Self::ALL.map(Self::as_str).join(", "))
+        })
     }
 }
 
@@ -48,10 +78,35 @@ pub struct Posting {
     pub level: Option<Level>,
     /// For the customer's list of operations.
     pub note: Option<Note>,
-    /// Who did it, where a person did.
-    pub actor: Option<String>,
+    /// Who did it, where a person did, says the publisher.
+    pub actor: Option<Actor>,
+    /// The broker user who published the command, where one is required.
+    pub user: Option<UserId>,
+    /// What the other side calls it.
+    pub reference: Option<ReferenceText>,
+    /// The number of the account's entry that is taken back.
+    pub reverses: Option<i64>,
     /// When it happened, says the publisher.
     pub occurred_at: Timestamp,
+}
+
+impl Posting {
+    /// A posting of which nothing more is known.
+    pub fn new(kind: EntryKind, amount: Decimal, command: KeyHash, occurred_at: Timestamp) -> Self {
+        Self {
+            kind,
+            amount,
+            command,
+            order: None,
+            level: None,
+            note: None,
+            actor: None,
+            user: None,
+            reference: None,
+            reverses: None,
+            occurred_at,
+        }
+    }
 }
 
 /// A posting in its account.
@@ -86,7 +141,10 @@ impl Entry {
             order: posting.order.as_ref().map_or("", OrderId::as_str),
             level: posting.level.map_or(0, Level::get),
             note: posting.note.as_ref().map_or("", Note::as_str),
-            actor: posting.actor.as_deref().unwrap_or(""),
+            actor: posting.actor.as_ref().map_or("", Actor::as_str),
+            user: posting.user.as_ref().map_or("", UserId::as_str),
+            reference: posting.reference.as_ref().map_or("", ReferenceText::as_str),
+            reverses: posting.reverses.unwrap_or(0),
             occurred_at: posting.occurred_at,
             recorded_at,
         }
@@ -117,8 +175,8 @@ pub fn genesis(key: &AccountKey) -> [u8; 32] {
         .finish()
 }
 
-/// The fields an entry's hash covers, in their order. Absent texts are empty (a present one never is), an
-/// absent level is 0; amounts stand at the currency's exponent, times in microseconds since 1970.
+/// The fields an entry's hash covers. Absent texts are empty (a present one never is), an absent number is 0;
+/// amounts stand at the currency's exponent, times in microseconds since 1970.
 #[derive(Debug, Clone)]
 pub struct Hashed<'a> {
     /// The previous entry's hash, or [`genesis`].
@@ -143,6 +201,12 @@ pub struct Hashed<'a> {
     pub note: &'a str,
     /// The actor, or nothing.
     pub actor: &'a str,
+    /// The broker user, or nothing.
+    pub user: &'a str,
+    /// The reference, or nothing.
+    pub reference: &'a str,
+    /// The number of the entry that is taken back, or 0.
+    pub reverses: i64,
     /// When it happened.
     pub occurred_at: Timestamp,
     /// When it was posted.
@@ -150,9 +214,10 @@ pub struct Hashed<'a> {
 }
 
 impl Hashed<'_> {
-    /// SHA-256 over the fields, each preceded by its length.
+    /// SHA-256 over the fields, each preceded by its length. User, reference and what is taken back come last,
+    /// all three or none: entries that have none of them keep the hash they had before there were such fields.
     pub fn hash(&self) -> [u8; 32] {
-        LengthPrefixed::new()
+        let hash = LengthPrefixed::new()
             .part(self.previous)
             .part(self.number.to_be_bytes())
             .part(self.kind)
@@ -165,8 +230,11 @@ impl Hashed<'_> {
             .part(self.note)
             .part(self.actor)
             .part(self.occurred_at.as_micros().to_be_bytes())
-            .part(self.recorded_at.as_micros().to_be_bytes())
-            .finish()
+            .part(self.recorded_at.as_micros().to_be_bytes());
+        if self.user.is_empty() && self.reference.is_empty() && self.reverses == 0 {
+            return hash.finish();
+        }
+        hash.part(self.user).part(self.reference).part(self.reverses.to_be_bytes()).finish()
     }
 }
 
@@ -186,31 +254,37 @@ mod tests {
         assert_eq!(hex(genesis(&key)), "71bd2815ef0bb5c70567155b148c0653db90d86ad3440158e101568bddf05ca3");
 
         let mut account = Account::new(1, key);
+        let at = |time: &str| time.parse().unwrap();
+        let occurred_at = at("2026-11-22T11:00:00.123456+01:00");
         let posting = Posting {
-            kind: EntryKind::Commission,
-            amount: Decimal::new(125, 1),
-            command: KeyHash([7; 16]),
             order: Some("9001".parse().unwrap()),
             level: Some(Level::try_from(2).unwrap()),
             note: Some("Für November".parse().unwrap()),
-            actor: None,
-            occurred_at: "2026-11-22T11:00:00.123456+01:00".parse().unwrap(),
+            ..Posting::new(EntryKind::Commission, Decimal::new(125, 1), KeyHash([7; 16]), occurred_at)
         };
-        let first = Entry::next(&account, posting, "2026-11-22T10:00:01Z".parse().unwrap());
+        let first = Entry::next(&account, posting, at("2026-11-22T10:00:01Z"));
         assert_eq!(hex(first.hash), "7b0a89225f171c8db4196175d1729aa432c3f51b79f3e1aee94d178192a643ea");
 
         (account.balance, account.entries, account.head) = (first.balance_after, 1, Some(first.hash));
+        let (kind, amount) = (EntryKind::CommissionReversal, Decimal::new(-405, 2));
         let posting = Posting {
-            kind: EntryKind::CommissionReversal,
-            amount: Decimal::new(-405, 2),
-            command: KeyHash([8; 16]),
-            order: None,
-            level: None,
-            note: None,
-            actor: Some("ops@example.org".to_owned()),
-            occurred_at: "1970-01-01T00:00:00Z".parse().unwrap(),
+            actor: Some("ops@example.org".parse().unwrap()),
+            ..Posting::new(kind, amount, KeyHash([8; 16]), at("1970-01-01T00:00:00Z"))
         };
-        let second = Entry::next(&account, posting, "2026-11-22T10:00:02Z".parse().unwrap());
+        let second = Entry::next(&account, posting, at("2026-11-22T10:00:02Z"));
         assert_eq!(hex(second.hash), "7ad228f75ebe677083ab938ea8f40936b7f6cc26d4871a19056ff9a6f92ebd99");
+
+        (account.balance, account.entries, account.head) = (second.balance_after, 2, Some(second.hash));
+        let (kind, amount) = (EntryKind::AdjustmentReversal, Decimal::new(-845, 2));
+        let posting = Posting {
+            note: Some("Typed twice".parse().unwrap()),
+            actor: Some("maria".parse().unwrap()),
+            user: Some("acme_admin".parse().unwrap()),
+            reference: Some("T-7".parse().unwrap()),
+            reverses: Some(1),
+            ..Posting::new(kind, amount, KeyHash([9; 16]), at("2026-11-22T10:00:03Z"))
+        };
+        let third = Entry::next(&account, posting, at("2026-11-22T10:00:03.5Z"));
+        assert_eq!(hex(third.hash), "1f06a7b8b62d297a84d4504863dae9e7b71c4ebba022aac5db21cc1b8cf885c1");
     }
 }

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod books;
 pub mod commission;
+pub mod customer;
 pub mod decide;
 pub mod entry;
 pub mod failure;
@@ -15,13 +16,17 @@ pub mod read;
 pub mod rules;
 pub mod schema;
 pub mod store;
+pub mod vault;
+pub mod withdrawal;
 
 pub use account::{Account, AccountKey};
-pub use books::{Books, Named, Shift};
+pub use books::{Books, Named, Posted, Shift};
 pub use commission::{About, Commission, CommissionState};
+pub use customer::{CurrentPayout, Customer, CustomerKey, NewPayout, PayoutSnapshot};
 pub use decide::{Item, Plan, Verdict};
 pub use entry::{Entry, EntryKind, Posting};
 pub use failure::Failure;
 pub use merchant::Merchant;
-pub use rules::{Awaited, Decision, Needs, Rules};
+pub use rules::{Awaited, Decision, Naming, Needs, Rules};
 pub use store::{BatchId, Settled, Store};
+pub use withdrawal::{Step, Transition, Withdrawal};

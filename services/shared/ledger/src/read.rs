@@ -18,11 +18,11 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 pub use chain::{Chain, ChainFault, verify_chain};
-pub use export::{Journal, JournalEntry, Opening, Period};
+pub use export::{Journal, JournalEntry, Opening};
 pub use operations::{Operation, OperationsFrom, OperationsPage, operations};
 pub use verify::{Check, Extent, Fault, Head, HeadFault, Heads, Observer, Verification, VerifyError, verify};
 
-use crate::{Account, AccountKey, Awaited, Merchant};
+use crate::{Account, AccountKey, Awaited};
 
 /// A value that the schema's own checks or the domain rule out, or a database's error.
 type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -177,7 +177,7 @@ pub async fn outcomes(
         r#"SELECT i.key AS "key!", i.merchant AS "merchant!", i.source AS "source!", i.id AS "id!",
                   i.content AS "content!", i.outcome AS "outcome?",
                   w.awaited_command AS "awaited_command?", w.awaited_merchant AS "awaited_merchant?",
-                  w.parked_at AS "parked_at?", w.deadline AS "deadline?"
+                  w.awaited_customer AS "awaited_customer?", w.parked_at AS "parked_at?", w.deadline AS "deadline?"
            FROM inbox i LEFT JOIN waiting w ON w.key = i.key
            WHERE i.key = ANY($1)"#,
         &hashes,
@@ -204,6 +204,7 @@ struct OutcomeRow {
     outcome: Option<String>,
     awaited_command: Option<Vec<u8>>,
     awaited_merchant: Option<String>,
+    awaited_customer: Option<String>,
     parked_at: Option<time::OffsetDateTime>,
     deadline: Option<time::OffsetDateTime>,
 }
@@ -225,48 +226,16 @@ impl OutcomeRow {
         let (Some(since), Some(deadline)) = (self.parked_at, self.deadline) else {
             return Err(unexpected("a parked command has no row in waiting"));
         };
-        let awaiting = match (self.awaited_command.map(<[u8; 16]>::try_from), self.awaited_merchant) {
-            (Some(Ok(key)), None) => Awaited::Command(KeyHash(key)),
-            (None, Some(merchant)) => Awaited::Merchant(parsed("waiting.awaited_merchant", &merchant)?),
+        let command = self.awaited_command.map(<[u8; 16]>::try_from);
+        let awaiting = match (command, self.awaited_merchant, self.awaited_customer) {
+            (Some(Ok(key)), None, None) => Awaited::Command(KeyHash(key)),
+            (None, Some(merchant), None) => Awaited::Merchant(parsed("waiting.awaited_merchant", &merchant)?),
+            (None, Some(merchant), Some(customer)) => Awaited::Customer(
+                parsed("waiting.awaited_merchant", &merchant)?,
+                parsed("waiting.awaited_customer", &customer)?,
+            ),
             _ => return Err(unexpected("a parked command waits for nothing")),
         };
         Ok(Outcome::Parked { content, awaiting, since: since.into(), deadline: deadline.into() })
     }
-}
-
-/// What registering a merchant came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MerchantPut {
-    /// It is new.
-    Registered,
-    /// Its name or preferences are other ones now.
-    Changed,
-    /// It was exactly so already.
-    Unchanged,
-}
-
-/// Registers a merchant, or changes it to this. What is wrong with it ([`Merchant::problems`]) is the caller's to
-/// ask first; the database refuses it too.
-///
-/// # Errors
-/// The database's.
-pub async fn put_merchant(connection: &mut PgConnection, merchant: &Merchant) -> Result<MerchantPut> {
-    // xmax is zero in a row that this statement inserted.
-    let inserted = sqlx::query_scalar!(
-        r#"INSERT INTO merchant AS m (id, name, hold_days) VALUES ($1, $2, $3)
-           ON CONFLICT (id) DO UPDATE
-           SET name = excluded.name, hold_days = excluded.hold_days, updated_at = now()
-           WHERE (m.name, m.hold_days) IS DISTINCT FROM (excluded.name, excluded.hold_days)
-           RETURNING xmax = 0 AS "inserted!""#,
-        merchant.id.as_str(),
-        merchant.name,
-        i32::from(merchant.hold_days),
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(match inserted {
-        Some(true) => MerchantPut::Registered,
-        Some(false) => MerchantPut::Changed,
-        None => MerchantPut::Unchanged,
-    })
 }

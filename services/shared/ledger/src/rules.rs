@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use contract::{CommandKey, Commands, Event, KeyHash, MerchantId, Received, Refusal};
+use contract::{
+    CommandKey, Commands, CustomerId, CustomerKind, EntryId, Event, KeyHash, MerchantId, Received, Refusal,
+    WithdrawalId,
+};
 
-use crate::{AccountKey, Books};
+use crate::vault::Sealed;
+use crate::{AccountKey, Books, CustomerKey};
 
 /// A worker's rules. They see the [`Books`] and nothing else: they cannot commit, publish or ack.
 pub trait Rules: Send + Sync + 'static {
@@ -25,15 +29,52 @@ pub trait Rules: Send + Sync + 'static {
 
     /// How long this command may wait for what it names.
     fn patience(&self, command: &Self::Command) -> Duration;
+
+    /// Encrypts a message that has to wait, where it must not lie in the database in clear; `None`: it may.
+    fn conceal(&self, received: &Received<Self::Command>, body: &[u8]) -> Option<Sealed> {
+        let _ = (received, body);
+        None
+    }
+
+    /// The message that [`Self::conceal`] encrypted for the command under this key; `None` where it cannot be
+    /// opened, because the key it was encrypted with is not among the configured ones.
+    fn reveal(&self, key: KeyHash, sealed: &Sealed) -> Option<Vec<u8>> {
+        let _ = (key, sealed);
+        None
+    }
 }
 
 /// What a command touches.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {
-    /// An account, created if missing (and its customer as an affiliate), provided the merchant exists.
+    /// An account.
     pub account: Option<AccountKey>,
-    /// What it names by the creating command; the account of that is needed too.
-    pub names: Option<CommandKey>,
+    /// What a customer that is not known yet is created as, with the account, provided the merchant exists;
+    /// `None`: neither is created.
+    pub creates: Option<CustomerKind>,
+    /// What it names; the account of that is needed too.
+    pub names: Option<Naming>,
+    /// A customer, for what is known of it.
+    pub customer: Option<CustomerKey>,
+    /// Whether that customer's row is to change.
+    pub changes_customer: bool,
+    /// Whether the merchant's row is to change.
+    pub changes_merchant: bool,
+}
+
+/// What a command names, as what, and how. Only what is of the command's own merchant is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Naming {
+    /// A commission, by the command that created it.
+    Commission(CommandKey),
+    /// An entry, by the command that posted it.
+    Entry(CommandKey),
+    /// An entry of this merchant, by its id.
+    EntryId(MerchantId, EntryId),
+    /// A withdrawal, by the command that requested it.
+    Withdrawal(CommandKey),
+    /// A withdrawal of this merchant, by its id.
+    WithdrawalId(MerchantId, WithdrawalId),
 }
 
 /// What became of a command.
@@ -41,8 +82,8 @@ pub struct Needs {
 pub enum Decision {
     /// Carried out.
     Done {
-        /// The account it changed.
-        account: i64,
+        /// The account it changed, if it was about one.
+        account: Option<i64>,
         /// What to tell the world; at least one.
         events: Vec<Event>,
     },
@@ -75,4 +116,6 @@ pub enum Awaited {
     Command(KeyHash),
     /// A merchant that is to be registered.
     Merchant(MerchantId),
+    /// A customer that is to become known.
+    Customer(MerchantId, CustomerId),
 }

@@ -12,6 +12,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
+use crate::submit::Command;
 use crate::topology;
 
 /// A peer that is silent for twice this long is gone.
@@ -64,6 +65,15 @@ pub async fn connect(url: &SecretString, name: &str, within: Duration) -> Result
     }
 }
 
+/// As whom a URL connects, percent-decoded.
+///
+/// # Errors
+/// The URL is not usable.
+pub fn user_of(url: &SecretString) -> Result<String, BrokerError> {
+    let uri: AMQPUri = url.expose_secret().parse().map_err(|_| BrokerError::Url)?;
+    Ok(uri.authority.userinfo.username)
+}
+
 /// A message to be published.
 #[derive(Debug)]
 pub struct Outgoing<'a> {
@@ -93,14 +103,17 @@ impl<'a> Outgoing<'a> {
         }
     }
 
-    /// A command, as publishers send it.
-    pub fn command(routing_key: &'a str, body: &'a [u8]) -> Self {
+    /// A command, as this user publishes it.
+    pub fn command(command: &Command<'a>, user: &ShortString) -> Self {
         Self {
             exchange: topology::COMMANDS,
-            routing_key,
+            routing_key: command.routing_key,
             mandatory: true,
-            body,
-            properties: BasicProperties::default().with_content_type(CONTENT_TYPE.into()),
+            body: command.body,
+            properties: BasicProperties::default()
+                .with_content_type(CONTENT_TYPE.into())
+                .with_message_id(command.message_id.into())
+                .with_user_id(user.clone()),
         }
     }
 }
@@ -182,5 +195,32 @@ impl Publisher {
             properties: BasicProperties::default().with_headers(FieldTable::default()),
         };
         self.publish(&[probe]).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_read_from_the_url_as_the_broker_knows_it() {
+        let user = |url: &str| user_of(&SecretString::from(url)).unwrap();
+        assert_eq!(user("amqp://saldo:secret@localhost:5672/%2f"), "saldo");
+        assert_eq!(user("amqp://acme%2Fj%C3%B6rg%40shop:secret@localhost/v"), "acme/jörg@shop");
+        assert_eq!(user("amqp://localhost"), "guest");
+        assert!(user_of(&SecretString::from("http://user:secret@localhost")).is_err());
+    }
+
+    #[test]
+    fn a_command_names_its_publisher_and_itself() {
+        let command = Command { routing_key: "acme.commission.credit", body: b"{}", message_id: "run-1" };
+        let outgoing = Outgoing::command(&command, &"saldo".into());
+        assert_eq!((outgoing.exchange, outgoing.routing_key), (topology::COMMANDS, command.routing_key));
+        assert!(outgoing.mandatory);
+        let wanted = BasicProperties::default()
+            .with_content_type(CONTENT_TYPE.into())
+            .with_message_id("run-1".into())
+            .with_user_id("saldo".into());
+        assert_eq!(outgoing.properties, wanted);
     }
 }

@@ -44,6 +44,11 @@ impl<R: Rules> Clerk<R> {
         Self { rules, ledger, settings, store: None }
     }
 
+    /// The rules it decides by.
+    pub(crate) fn rules(&self) -> &R {
+        &self.rules
+    }
+
     /// The connection; a new one only after its schema was checked.
     pub(crate) async fn store(&mut self) -> Result<&mut Store, Failure> {
         if self.store.is_none() {

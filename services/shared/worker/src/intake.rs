@@ -1,20 +1,36 @@
 //! From a delivery to a command, or to the reason why it can never be one.
 //!
-//! The body is [`Received::read`]'s; here is what only the broker knows: content type, routing key, headers.
-//! Headers and `reply_to` are otherwise ignored, whatever they claim to be.
+//! The body is [`Received::read`]'s; here is what only the broker knows: content type, routing key, headers, and
+//! the user, whom the broker has compared with the one who published. Headers and `reply_to` are otherwise
+//! ignored, whatever they claim to be.
 
 use std::sync::Arc;
 
-use contract::{CONTENT_TYPE, Commands, Malformed, MalformedReason, Received};
+use contract::{CONTENT_TYPE, Commands, Malformed, MalformedReason, Received, Timestamp, UserId};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use ledger::Item;
 use ledger::decide::ItemOrigin;
-use time::OffsetDateTime;
+use ledger::vault::Sealed;
+use time::{Duration, OffsetDateTime};
 
 use crate::broker::Outgoing;
 use crate::topology;
+use crate::watch::DeadLetter;
+
+/// How far a put's `time` may be ahead of the clock: clocks differ a little. What is further ahead would keep every
+/// later put out, for as long as it is.
+const MAX_AHEAD: Duration = Duration::minutes(5);
+
+/// What is asked of deliveries beyond the contract.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Intake {
+    /// Whether [`Commands::needs_user`] counts.
+    pub(crate) require_user: bool,
+    /// The time.
+    pub(crate) now: OffsetDateTime,
+}
 
 /// A delivery and what was made of it.
 #[derive(Debug)]
@@ -29,8 +45,9 @@ pub(crate) struct Arrived<C> {
     pub(crate) letter: Letter,
 }
 
-/// The parts of a message that a dead letter keeps: body, content type, message id, correlation id, and the
-/// routing key in a header. Anything else of the publisher's could route, expire or forge something.
+/// The parts of a message that a dead letter keeps: body (encrypted where [`crate::Handler::seal_letter`] says so),
+/// content type, message id, correlation id, and the routing key in a header. Anything else of the publisher's could
+/// route, expire or forge something.
 #[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) body: Arc<[u8]>,
@@ -40,12 +57,12 @@ pub(crate) struct Letter {
 
 impl<C: Commands> Arrived<C> {
     /// Reads a delivery.
-    pub(crate) fn read(delivery: Delivery) -> Self {
+    pub(crate) fn read(delivery: Delivery, intake: Intake) -> Self {
         let deliveries = deliveries(&delivery);
         let body: Arc<[u8]> = delivery.data.into();
         let routing_key = delivery.routing_key.to_string();
         let command = if delivery.exchange.as_str() == topology::COMMANDS {
-            read(&body, &routing_key, &delivery.properties)
+            intake.read(&body, &routing_key, &delivery.properties)
         } else {
             // Topic permissions were asked about another exchange than the one they are for.
             Err(Malformed::new(
@@ -90,23 +107,54 @@ fn deliveries(delivery: &Delivery) -> u64 {
     }
 }
 
-fn read<C: Commands>(
-    body: &Arc<[u8]>,
-    routing_key: &str,
-    properties: &BasicProperties,
-) -> Result<Arc<Item<C>>, Malformed> {
-    let received = Received::<C>::read(body)?;
-    check_properties(properties)?;
-    if received.routing_key() != routing_key {
-        return Err(Malformed::new(
-            MalformedReason::RoutingKeyMismatch,
-            format_args!(
-                "the message was published with another routing key; its body asks for {}",
-                received.routing_key()
-            ),
-        ));
+impl Intake {
+    fn read<C: Commands>(
+        self,
+        body: &Arc<[u8]>,
+        routing_key: &str,
+        properties: &BasicProperties,
+    ) -> Result<Arc<Item<C>>, Malformed> {
+        let mut received = Received::<C>::read(body)?;
+        check_properties(properties)?;
+        received.user = self.user(&received.command, properties)?;
+        if received.routing_key() != routing_key {
+            return Err(Malformed::new(
+                MalformedReason::RoutingKeyMismatch,
+                format_args!(
+                    "the message was published with another routing key; its body asks for {}",
+                    received.routing_key()
+                ),
+            ));
+        }
+        if received.command.is_put() && received.time > Timestamp::from(self.now + MAX_AHEAD) {
+            return Err(Malformed::new(
+                MalformedReason::InvalidData,
+                format_args!(
+                    "time: is more than {} minutes ahead of the clock here; expected the time of the change",
+                    MAX_AHEAD.whole_minutes()
+                ),
+            ));
+        }
+        Ok(Arc::new(Item { received, body: Arc::clone(body), origin: ItemOrigin::Delivered }))
     }
-    Ok(Arc::new(Item { received, body: Arc::clone(body), origin: ItemOrigin::Delivered }))
+
+    /// The publishing user, where the delivery names one.
+    fn user<C: Commands>(
+        self,
+        command: &C,
+        properties: &BasicProperties,
+    ) -> Result<Option<UserId>, Malformed> {
+        let refused = |problem: &str| {
+            Malformed::new(MalformedReason::InvalidProperties, format_args!("user_id: {problem}"))
+        };
+        match properties.user_id() {
+            Some(user) => user.as_str().parse().map(Some).map_err(|problem: String| refused(&problem)),
+            None if command.needs_user() && self.require_user => {
+                Err(refused("is missing; expected the broker user who publishes, as this command needs one"))
+            }
+            None => Ok(None),
+        }
+    }
 }
 
 fn check_properties(properties: &BasicProperties) -> Result<(), Malformed> {
@@ -127,28 +175,209 @@ fn check_properties(properties: &BasicProperties) -> Result<(), Malformed> {
 }
 
 impl Letter {
-    /// The dead letter to publish, to this worker's dead queue.
+    /// The dead letter to publish, to this worker's dead queue; with this body, where one is encrypted.
     pub(crate) fn dead<'a>(
         &'a self,
         worker: &'static str,
         queue: &'a str,
         why: &Malformed,
+        sealed: Option<&'a Sealed>,
         now: OffsetDateTime,
     ) -> Outgoing<'a> {
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut headers = FieldTable::default();
-        headers.insert("saldo-reason".into(), text(why.reason.code()));
-        headers.insert("saldo-detail".into(), text(&why.detail));
-        headers.insert("saldo-worker".into(), text(worker));
-        headers.insert("saldo-routing-key".into(), text(&self.routing_key));
+        headers.insert(DeadLetter::REASON.into(), text(why.reason.code()));
+        headers.insert(DeadLetter::DETAIL.into(), text(&why.detail));
+        headers.insert(DeadLetter::WORKER.into(), text(worker));
+        headers.insert(DeadLetter::ROUTING_KEY.into(), text(&self.routing_key));
         let now = u64::try_from(now.unix_timestamp()).unwrap_or(0);
-        headers.insert("saldo-dead-at".into(), AMQPValue::Timestamp(now));
+        headers.insert(DeadLetter::DEAD_AT.into(), AMQPValue::Timestamp(now));
+        if let Some(sealed) = sealed {
+            headers.insert(DeadLetter::KEY_ID.into(), text(&sealed.key_id));
+        }
         Outgoing {
             exchange: topology::DEAD,
             routing_key: queue,
             mandatory: true,
-            body: &self.body,
+            body: sealed.map_or(&*self.body, |sealed| &sealed.bytes),
             properties: self.properties.clone().with_headers(headers),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::MerchantId;
+    use ledger::vault::{Purpose, Vault};
+    use serde_json::value::RawValue;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NOW: OffsetDateTime = datetime!(2026-11-22 10:00 UTC);
+
+    /// A command of each sort.
+    #[derive(Debug, Clone)]
+    enum Probe {
+        Plain(MerchantId),
+        Staff(MerchantId),
+        Put(MerchantId),
+    }
+
+    impl Commands for Probe {
+        const TYPES: &'static [&'static str] = &["probe.plain.v1", "probe.staff.v1", "probe.put.v1"];
+
+        fn read(message_type: &str, data: &RawValue) -> Option<Result<Self, Malformed>> {
+            let merchant = serde_json::from_str(data.get()).unwrap();
+            match message_type {
+                "probe.plain.v1" => Some(Ok(Self::Plain(merchant))),
+                "probe.staff.v1" => Some(Ok(Self::Staff(merchant))),
+                "probe.put.v1" => Some(Ok(Self::Put(merchant))),
+                _ => None,
+            }
+        }
+
+        fn merchant(&self) -> &MerchantId {
+            let (Self::Plain(merchant) | Self::Staff(merchant) | Self::Put(merchant)) = self;
+            merchant
+        }
+
+        fn name(&self) -> &'static str {
+            self.message_type().trim_end_matches(".v1")
+        }
+
+        fn message_type(&self) -> &'static str {
+            match self {
+                Self::Plain(_) => "probe.plain.v1",
+                Self::Staff(_) => "probe.staff.v1",
+                Self::Put(_) => "probe.put.v1",
+            }
+        }
+
+        fn needs_user(&self) -> bool {
+            matches!(self, Self::Staff(_))
+        }
+
+        fn is_put(&self) -> bool {
+            matches!(self, Self::Put(_))
+        }
+
+        fn canonical(&self) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+
+    fn delivery(name: &str, time: &str) -> Delivery {
+        let body = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/s","type":"probe.{name}.v1","time":"{time}","data":"acme"}}"#
+        );
+        let key = format!("acme.probe.{name}");
+        let mut delivery =
+            Delivery::mock(1, topology::COMMANDS.into(), key.as_str().into(), false, body.into_bytes());
+        delivery.properties = BasicProperties::default().with_content_type(CONTENT_TYPE.into());
+        delivery
+    }
+
+    fn sent_by(user: &str, name: &str) -> Delivery {
+        let mut delivery = delivery(name, "2026-11-22T10:00:00Z");
+        delivery.properties = delivery.properties.with_user_id(user.into());
+        delivery
+    }
+
+    fn read(delivery: Delivery, require_user: bool) -> Result<Arc<Item<Probe>>, Malformed> {
+        Arrived::read(delivery, Intake { require_user, now: NOW }).command
+    }
+
+    fn user(read: Result<Arc<Item<Probe>>, Malformed>) -> Option<String> {
+        read.unwrap().received.user.as_ref().map(ToString::to_string)
+    }
+
+    #[test]
+    fn the_publishing_user_comes_with_the_command_whether_it_is_needed_or_not() {
+        for name in ["plain", "staff", "put"] {
+            for require in [true, false] {
+                assert_eq!(user(read(sent_by("acme-admin", name), require)).as_deref(), Some("acme-admin"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_of_a_shops_staff_needs_a_user() {
+        let nobody = |name| delivery(name, "2026-11-22T10:00:00Z");
+        let malformed = read(nobody("staff"), true).unwrap_err();
+        assert_eq!(malformed.reason, MalformedReason::InvalidProperties);
+        assert_eq!(
+            malformed.detail,
+            "user_id: is missing; expected the broker user who publishes, as this command needs one"
+        );
+        assert_eq!(user(read(nobody("staff"), false)), None);
+        for name in ["plain", "put"] {
+            assert_eq!(user(read(nobody(name), true)), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_user_is_malformed_even_where_none_is_needed() {
+        for name in ["", "a\nb"] {
+            let malformed = read(sent_by(name, "plain"), false).unwrap_err();
+            assert_eq!(malformed.reason, MalformedReason::InvalidProperties, "{name:?}");
+            assert!(malformed.detail.starts_with("user_id: "), "{}", malformed.detail);
+        }
+    }
+
+    #[test]
+    fn a_put_from_the_future_is_malformed_and_anything_else_is_not() {
+        for (time, accepted) in [
+            ("1970-01-01T00:00:00Z", true),
+            ("2026-11-22T10:05:00Z", true),
+            ("2026-11-22T10:05:00.000001Z", false),
+            ("2026-11-22T12:05:00+02:00", true),
+            ("2026-11-22T12:05:01+02:00", false),
+            ("9999-12-31T23:59:59Z", false),
+        ] {
+            assert!(read(delivery("plain", time), true).is_ok(), "{time}");
+            match read(delivery("put", time), true) {
+                Ok(_) => assert!(accepted, "{time}"),
+                Err(malformed) => {
+                    assert!(!accepted, "{time}");
+                    assert_eq!(malformed.reason, MalformedReason::InvalidData);
+                    assert_eq!(
+                        malformed.detail,
+                        "time: is more than 5 minutes ahead of the clock here; expected the time of the change"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_keeps_the_body_or_has_it_sealed() {
+        let mut delivery = delivery("staff", "2026-11-22T10:00:00Z");
+        delivery.properties =
+            delivery.properties.with_message_id("run-1".into()).with_user_id("\u{1}".into());
+        let body = delivery.data.clone();
+        let arrived = Arrived::<Probe>::read(delivery, Intake { require_user: true, now: NOW });
+        let why = arrived.command.unwrap_err();
+        let vault: Vault = format!("2026:{}", Vault::generate_key()).parse().unwrap();
+        let purpose = Purpose::DeadLetter { worker: "directory" };
+        for sealed in [None, Some(vault.seal(purpose, &body))] {
+            let letter = arrived.letter.dead("directory", "saldo.directory.dead", &why, sealed.as_ref(), NOW);
+            let mut copy = Delivery::mock(1, letter.exchange.into(), "".into(), false, letter.body.to_vec());
+            copy.properties = letter.properties;
+            assert_eq!(copy.properties.user_id(), &None, "the broker would refuse it");
+            assert_eq!(copy.properties.content_type().as_ref().unwrap().as_str(), CONTENT_TYPE);
+            let seen = DeadLetter::of(copy);
+            assert_eq!(seen.reason.as_deref(), Some("invalid-properties"));
+            assert_eq!(seen.detail.as_deref(), Some(why.detail.as_str()));
+            assert_eq!(seen.message_id.as_deref(), Some("run-1"));
+            if let Some(key_id) = seen.key_id {
+                assert!(!seen.body.windows(4).any(|part| part == b"acme"));
+                let opened = vault.open(purpose, &Sealed { key_id, bytes: seen.body }).unwrap();
+                assert_eq!(*opened, body);
+            } else {
+                assert!(sealed.is_none());
+                assert_eq!(seen.body, body);
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::broker::{BrokerError, Outgoing, Publisher};
 use crate::clerk::{Clerk, Settlement};
 use crate::fault::{self, Point};
 use crate::health::Health;
-use crate::intake::Arrived;
+use crate::intake::{Arrived, Intake};
 use crate::settings::Settings;
 use crate::{Handler, topology};
 
@@ -186,12 +186,14 @@ impl<H: Handler> Lane<H> {
         if self.shared.session.is_cancelled() {
             return Err(End::Stopped);
         }
-        let (count, bytes) = (self.shared.settings.batch_count, self.shared.settings.batch_bytes);
+        let settings = &self.shared.settings;
+        let (count, bytes) = (settings.batch_count, settings.batch_bytes);
+        let intake = Intake { require_user: settings.require_user_id, now: OffsetDateTime::now_utc() };
         let mut batch = Vec::new();
         let mut size = 0;
         let mut next = first;
         loop {
-            let arrived = Arrived::read(next.ok_or_else(ended)??);
+            let arrived = Arrived::read(next.ok_or_else(ended)??, intake);
             size += arrived.letter.body.len();
             batch.push(arrived);
             if batch.len() >= count || size >= bytes {
@@ -246,8 +248,7 @@ impl<H: Handler> Lane<H> {
     async fn publish(&mut self, batch: &Batch<H>, settlement: &Settlement) -> Result<(), End> {
         let now = OffsetDateTime::now_utc();
         let mut verdicts = settlement.verdicts.iter();
-        let mut letters = Vec::new();
-        let mut reasons = Vec::new();
+        let mut dead = Vec::new();
         for arrived in batch {
             let why = match &arrived.command {
                 Err(malformed) => malformed,
@@ -256,11 +257,17 @@ impl<H: Handler> Lane<H> {
                     _ => continue,
                 },
             };
-            letters.push(arrived.letter.dead(H::WORKER, &self.dead_queue, why, now));
-            reasons.push(why.reason.code());
+            dead.push((&arrived.letter, why, self.clerk.rules().seal_letter(&arrived.letter.body)));
         }
-        if !letters.is_empty() {
+        if !dead.is_empty() {
+            let letters: Vec<_> = dead
+                .iter()
+                .map(|(letter, why, sealed)| {
+                    letter.dead(H::WORKER, &self.dead_queue, why, sealed.as_ref(), now)
+                })
+                .collect();
             self.publish_letters(&letters).await?;
+            let mut reasons: Vec<_> = dead.iter().map(|(_, why, _)| why.reason.code()).collect();
             reasons.sort_unstable();
             reasons.dedup();
             warn!(lane = self.name, count = letters.len(), reasons = reasons.join(", "), "dead letters");

@@ -20,33 +20,46 @@ pub mod topology;
 pub mod watch;
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use ledger::vault::Sealed;
 use ledger::{Failure, Item, Rules, Store};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::health::Health;
-use crate::settings::Settings;
+use crate::settings::{Reader, Settings};
 use crate::supervisor::Supervisor;
 
 /// How long health questions under way may take when the worker stops.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// A worker: its rules, and what time makes due.
+/// A worker: its rules, what time makes due, and what may lie in a queue of dead letters in clear.
 pub trait Handler: Rules + std::fmt::Debug {
     /// Commands that no message asks for and that are due now, without the first `skip`, at most `limit`. They
-    /// are decided like any other, so finding one twice does no harm.
+    /// are decided like any other, so finding one twice does no harm. By default time makes nothing due.
     fn due(
-        store: &mut Store,
-        skip: i64,
-        limit: i64,
-    ) -> impl Future<Output = Result<Vec<Arc<Item<Self::Command>>>, Failure>> + Send;
+        _store: &mut Store,
+        _skip: i64,
+        _limit: i64,
+    ) -> impl Future<Output = Result<Vec<Arc<Item<Self::Command>>>, Failure>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// The encrypted body for the dead letter of a command with this one; `None`, as it is by default: the letter
+    /// keeps the body. A malformed command can hold anything, so whoever is sent secrets encrypts all of them.
+    ///
+    /// Letters that the broker makes, of a command that it delivered too often, do not come by here: they hold
+    /// the body in clear.
+    fn seal_letter(&self, _body: &[u8]) -> Option<Sealed> {
+        None
+    }
 }
 
 #[derive(Debug, Parser)]
@@ -59,16 +72,13 @@ struct Arguments {
 
 /// Runs a worker until SIGTERM or SIGINT. Fails at once, naming all problems, if its settings are not usable;
 /// afterwards it never gives up.
-pub fn main<H: Handler>(rules: impl FnOnce(&Settings) -> H) -> ExitCode {
+///
+/// `rules` makes the worker of the settings, and reads those that only this worker has; it returns `None` if it
+/// cannot because one of them is missing or wrong, which the reader has noted.
+pub fn main<H: Handler>(rules: impl FnOnce(&Settings, &mut Reader) -> Option<H>) -> ExitCode {
     let arguments = Arguments::parse();
-    let started =
-        Settings::read(arguments.config.as_deref()).map_err(|error| error.to_string()).and_then(|settings| {
-            let ledger = settings.ledger(&format!("saldo {}", H::WORKER))?;
-            let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-            Ok((settings, ledger, runtime))
-        });
-    let (settings, ledger, runtime) = match started {
-        Ok(started) => started,
+    let (rules, settings, ledger, runtime) = match prepare(arguments.config.as_deref(), rules) {
+        Ok(prepared) => prepared,
         Err(problem) => {
             use std::io::Write as _;
             let _ = writeln!(std::io::stderr(), "{}: {problem}", H::WORKER);
@@ -76,8 +86,22 @@ pub fn main<H: Handler>(rules: impl FnOnce(&Settings) -> H) -> ExitCode {
         }
     };
     telemetry::start(&settings);
-    let rules = Arc::new(rules(&settings));
-    runtime.block_on(run(rules, Arc::new(settings), ledger))
+    runtime.block_on(run(Arc::new(rules), Arc::new(settings), ledger))
+}
+
+/// Everything that can be wrong before the worker starts.
+fn prepare<H: Handler>(
+    file: Option<&Path>,
+    rules: impl FnOnce(&Settings, &mut Reader) -> Option<H>,
+) -> Result<(H, Settings, ledger::store::Settings, Runtime), String> {
+    let mut reader = Reader::new(file);
+    let settings = Settings::read(&mut reader);
+    let rules = rules(&settings, &mut reader);
+    reader.finish().map_err(|error| error.to_string())?;
+    let rules = rules.ok_or("the worker cannot be made of its settings")?;
+    let ledger = settings.ledger(&format!("saldo {}", H::WORKER))?;
+    let runtime = Runtime::new().map_err(|error| error.to_string())?;
+    Ok((rules, settings, ledger, runtime))
 }
 
 async fn run<H: Handler>(

@@ -10,10 +10,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use config::{Config, Environment, File, FileFormat};
+use ledger::vault::{KeysError, Vault};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Every setting of every program, so that one file can serve all of them.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 24] = [
+    "admin.require_user_id",
     "broker.management_url",
     "broker.url",
     "broker.watch_url",
@@ -26,6 +28,7 @@ const NAMES: [&str; 22] = [
     "parked.interval",
     "parked.patience",
     "parked.reversal_patience",
+    "payout.keys",
     "sweep.age",
     "sweep.interval",
     "worker.batch_bytes",
@@ -62,6 +65,9 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// `log.filter`: as tracing's `EnvFilter` reads it. Default `info`.
     pub log_filter: String,
+    /// `admin.require_user_id`: whether commands of a shop's staff must carry the AMQP property `user_id`, which
+    /// the broker vouches for: `true` or `false`. Without it nobody but the message says who sent it. Default true.
+    pub require_user_id: bool,
     /// `worker.lanes`: how many batches may be under way at once. Default 2.
     pub lanes: usize,
     /// `worker.batch_count`: most commands in a batch, 1 to 1000 (a quorum queue hands out at most 2000 to a
@@ -108,6 +114,10 @@ pub struct Reader {
 impl Reader {
     /// The file, if one is named, and the environment.
     pub fn new(file: Option<&Path>) -> Self {
+        Self::of(file, Environment::default())
+    }
+
+    fn of(file: Option<&Path>, environment: Environment) -> Self {
         let mut problems = Vec::new();
         let mut builder = Config::builder();
         if let Some(file) = file {
@@ -122,7 +132,7 @@ impl Reader {
                 Err(error) => problems.push(format!("{}: {error}", file.display())),
             }
         }
-        let environment = Environment::with_prefix("SALDO").prefix_separator("__").separator("__");
+        let environment = environment.prefix("SALDO").prefix_separator("__").separator("__");
         let config = builder.add_source(environment).build().unwrap_or_else(|_| {
             problems.push("the environment's SALDO__… variables contradict each other".to_owned());
             Config::default()
@@ -194,6 +204,22 @@ impl Reader {
         })
     }
 
+    /// Yes or no.
+    pub fn flag(&mut self, key: &'static str, default: bool) -> bool {
+        self.or(key, default, |text| parse(text, "true or false"))
+    }
+
+    /// `payout.keys`, without which nothing goes: `ID:KEY[,ID:KEY…]`, see [`ledger::vault`]. `None` if they are
+    /// missing or wrong, which [`Self::finish`] reports.
+    pub fn vault(&mut self) -> Option<Vault> {
+        let mut vault = None;
+        self.secret("payout.keys", |keys| {
+            vault = Some(keys.parse().map_err(|error: KeysError| error.to_string())?);
+            Ok(())
+        });
+        vault
+    }
+
     /// `broker.url`.
     pub fn broker_url(&mut self) -> SecretString {
         self.secret("broker.url", |url| match url.parse::<lapin::uri::AMQPUri>() {
@@ -238,14 +264,9 @@ const MINUTE: Duration = Duration::from_mins(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Settings {
-    /// Reads a worker's settings.
-    ///
-    /// # Errors
-    /// Lists all problems.
-    pub fn read(file: Option<&Path>) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(file);
-        let read = &mut reader;
-        let settings = Self {
+    /// Reads a worker's settings. Not to be used before [`Reader::finish`].
+    pub fn read(read: &mut Reader) -> Self {
+        Self {
             broker_url: read.broker_url(),
             database_url: read.database_url(),
             database_timeout: read.duration("database.timeout", 30 * SECOND, 10 * MINUTE),
@@ -262,6 +283,7 @@ impl Settings {
                     .map(|_| text.to_owned())
                     .map_err(|_| "expected a filter such as info or info,worker=debug".to_owned())
             }),
+            require_user_id: read.flag("admin.require_user_id", true),
             lanes: read.number("worker.lanes", 2, 1, 16),
             batch_count: read.number("worker.batch_count", 1000, 1, 1000),
             batch_bytes: read.number("worker.batch_bytes", 4 * 1024 * 1024, 1024, 64 * 1024 * 1024),
@@ -276,15 +298,13 @@ impl Settings {
             patience: read.duration("parked.patience", HOUR, 365 * DAY),
             reversal_patience: read.duration("parked.reversal_patience", 30 * DAY, 3650 * DAY),
             due_interval: read.duration("due.interval", MINUTE, HOUR),
-        };
-        reader.finish()?;
-        Ok(settings)
+        }
     }
 
     /// How the ledger is reached.
     ///
     /// # Errors
-    /// The URL is not one, which [`Self::read`] has ruled out.
+    /// The URL is not one, which [`Reader::finish`] has ruled out.
     pub fn ledger(&self, application: &str) -> Result<ledger::store::Settings, String> {
         ledger::store::Settings::from_url(
             self.database_url.expose_secret(),
@@ -301,4 +321,76 @@ impl Settings {
 
 fn parse<T: std::str::FromStr>(text: &str, expected: impl Display) -> Result<T, String> {
     text.parse().map_err(|_| format!("expected {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    fn reader(variables: &[(&str, &str)]) -> Reader {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Reader::of(None, Environment::default().source(Some(variables.collect())))
+    }
+
+    const URLS: [(&str, &str); 2] = [
+        ("SALDO__BROKER__URL", "amqp://user:secret@localhost/%2f"),
+        ("SALDO__DATABASE__URL", "postgres://role:secret@localhost/saldo"),
+    ];
+
+    #[test]
+    fn names_are_sorted_and_so_are_there_once() {
+        assert!(NAMES.is_sorted_by(|one, next| one < next));
+    }
+
+    #[test]
+    fn only_urls_are_required_of_a_worker_without_secrets_of_its_own() {
+        let mut reader = reader(&URLS);
+        let settings = Settings::read(&mut reader);
+        assert!(settings.require_user_id);
+        reader.finish().unwrap();
+    }
+
+    #[test]
+    fn all_problems_are_listed_together_a_workers_own_included() {
+        let mut reader = reader(&[
+            ("SALDO__BROKER__URL", "http://user:secret@localhost"),
+            ("SALDO__ADMIN__REQUIRE_USER_ID", "perhaps"),
+            ("SALDO__WORKER__LANES", "0"),
+            ("SALDO__WORKER__LANE", "1"),
+        ]);
+        assert!(Settings::read(&mut reader).require_user_id);
+        assert!(reader.vault().is_none());
+        let SettingsError(problems) = reader.finish().unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "broker.url: expected a URL such as amqp://user:password@host:5672/%2f",
+                "database.url: is missing (SALDO__DATABASE__URL)",
+                "admin.require_user_id: expected true or false",
+                "worker.lanes: expected a whole number from 1 to 16",
+                "payout.keys: is missing (SALDO__PAYOUT__KEYS)",
+                "worker.lane: there is no such setting",
+            ]
+        );
+    }
+
+    #[test]
+    fn keys_are_read_and_wrong_ones_not_repeated() {
+        let mut good = reader(&[("SALDO__PAYOUT__KEYS", &format!("2026:{KEY}"))]);
+        assert_eq!(good.vault().unwrap().current(), "2026");
+        good.finish().unwrap();
+        let mut bad = reader(&[("SALDO__PAYOUT__KEYS", &format!("2026:{KEY},{KEY}"))]);
+        assert!(bad.vault().is_none());
+        let SettingsError(problems) = bad.finish().unwrap_err();
+        assert_eq!(problems, ["payout.keys: key 2: has no colon; expected ID:KEY"]);
+    }
+
+    #[test]
+    fn the_user_need_not_be_named_where_that_is_switched_off() {
+        let mut reader = reader(&[("SALDO__ADMIN__REQUIRE_USER_ID", "false"), URLS[0], URLS[1]]);
+        assert!(!Settings::read(&mut reader).require_user_id);
+        reader.finish().unwrap();
+    }
 }

@@ -1,6 +1,7 @@
 //! Sending commands as a publisher does, and learning what became of each.
 //!
-//! A window of commands is published pipelined, mandatory and persistent; the answer says of every one whether a
+//! Every command names the user who publishes (`user_id`), which the broker holds to: what a shop's staff does needs
+//! it. A window of commands is published pipelined, mandatory and persistent; the answer says of every one whether a
 //! queue has it. When the connection fails nothing is known of the window: sending it again is right, because a
 //! command's key makes it count once.
 
@@ -14,7 +15,7 @@ use lapin::{Channel, Confirmation, Connection, ErrorKind, ExchangeKind};
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use crate::broker::{BrokerError, Outgoing, connect};
+use crate::broker::{BrokerError, Outgoing, connect, user_of};
 use crate::topology::COMMANDS;
 
 const PERSISTENT: u8 = 2;
@@ -52,6 +53,8 @@ pub struct Command<'a> {
     pub routing_key: &'a str,
     /// The message.
     pub body: &'a [u8],
+    /// The AMQP message id, which a dead letter of the command keeps.
+    pub message_id: &'a str,
 }
 
 /// A connection for sending commands.
@@ -59,6 +62,7 @@ pub struct Command<'a> {
 pub struct Submitter {
     connection: Connection,
     channel: Channel,
+    user: ShortString,
     timeout: Duration,
 }
 
@@ -68,6 +72,7 @@ impl Submitter {
     /// # Errors
     /// The broker cannot be reached or has no exchange for commands.
     pub async fn connect(url: &SecretString, name: &str, within: Duration) -> Result<Self, SubmitError> {
+        let user = ShortString::try_new(user_of(url)?).map_err(|_| BrokerError::Url)?;
         let connection = connect(url, name, within).await?;
         let asked = connection.create_channel().await.map_err(BrokerError::from)?;
         let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
@@ -78,7 +83,7 @@ impl Submitter {
             answer => answer.map_err(BrokerError::from)?,
         }
         let channel = confirming(&connection).await?;
-        Ok(Self { connection, channel, timeout: within })
+        Ok(Self { connection, channel, user, timeout: within })
     }
 
     /// Sends the commands and waits until the broker has answered for every one; one answer for each, in order.
@@ -130,7 +135,7 @@ impl Submitter {
 
     async fn publish(&self, commands: &[Command<'_>]) -> Result<Vec<Submission>, BrokerError> {
         let starts = commands.iter().map(|command| {
-            let outgoing = Outgoing::command(command.routing_key, command.body);
+            let outgoing = Outgoing::command(command, &self.user);
             self.channel.basic_publish(
                 ShortString::from(outgoing.exchange),
                 ShortString::from(outgoing.routing_key),

@@ -31,7 +31,12 @@ pub fn dead_queue(worker: &str) -> String {
 }
 
 /// Workers and the routing keys their queues are bound with.
-const WORKERS: [(&str, &str); 1] = [(commission::WORKER, commission::ROUTING)];
+const WORKERS: [(&str, &[&str]); 4] = [
+    (commission::WORKER, &[commission::ROUTING]),
+    ("adjustments", &["*.adjustment.#"]),
+    ("withdrawals", &["*.withdrawal.#"]),
+    ("directory", &["*.customer.#", "*.payout-method.#", "*.preferences.#"]),
+];
 
 /// Limits that operators may change.
 #[derive(Debug, Clone, Copy)]
@@ -151,13 +156,13 @@ impl Topology {
             // Operators look at dead letters again and again; 4.x would drop one at the 21st look.
             definition: object(json!({ "delivery-limit": 1_000_000 })),
         });
-        for (worker, routing_key) in WORKERS {
-            topology.add_worker(worker, routing_key, limits);
+        for (worker, routing_keys) in WORKERS {
+            topology.add_worker(worker, routing_keys, limits);
         }
         topology
     }
 
-    fn add_worker(&mut self, worker: &str, routing_key: &str, limits: Limits) {
+    fn add_worker(&mut self, worker: &str, routing_keys: &[&str], limits: Limits) {
         let (queue, dead) = (queue(worker), dead_queue(worker));
         self.queues.push(Queue {
             name: queue.clone(),
@@ -172,11 +177,11 @@ impl Topology {
         self.queues
             .push(Queue { name: dead.clone(), arguments: object(json!({ "x-queue-type": "quorum" })) });
         self.bindings.push(Binding { exchange: DEAD, queue: dead.clone(), routing_key: dead });
-        self.bindings.push(Binding {
+        self.bindings.extend(routing_keys.iter().map(|routing_key| Binding {
             exchange: COMMANDS,
             queue: queue.clone(),
-            routing_key: routing_key.to_owned(),
-        });
+            routing_key: (*routing_key).to_owned(),
+        }));
         self.policies.push(Policy {
             name: queue.clone(),
             pattern: format!("^{}$", queue.replace('.', r"\.")),
@@ -263,6 +268,29 @@ fn exists<T>(answer: lapin::Result<T>) -> Result<bool, TopologyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_worker_has_its_commands_a_queue_for_dead_letters_and_no_limit_there() {
+        let topology = Topology::new(Limits::default());
+        let bound = |queue: &str| -> Vec<&str> {
+            let to = topology.bindings.iter().filter(|binding| binding.queue == queue);
+            to.map(|binding| binding.routing_key.as_str()).collect()
+        };
+        assert_eq!(bound("saldo.commissions"), ["*.commission.#"]);
+        assert_eq!(bound("saldo.adjustments"), ["*.adjustment.#"]);
+        assert_eq!(bound("saldo.withdrawals"), ["*.withdrawal.#"]);
+        assert_eq!(bound("saldo.directory"), ["*.customer.#", "*.payout-method.#", "*.preferences.#"]);
+        for (worker, _) in WORKERS {
+            assert_eq!(bound(&dead_queue(worker)), [dead_queue(worker)]);
+            let exact = format!(r"^saldo\.{worker}$");
+            assert_eq!(topology.policies.iter().filter(|policy| policy.pattern == exact).count(), 1);
+        }
+        let kept = topology.policies.iter().find(|policy| policy.name == "saldo.kept").unwrap();
+        assert_eq!(
+            kept.pattern,
+            r"^saldo\.(unroutable|(commissions|adjustments|withdrawals|directory)\.dead)$"
+        );
+    }
 
     #[test]
     fn the_committed_definitions_are_what_the_code_declares() {

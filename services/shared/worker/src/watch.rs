@@ -59,8 +59,13 @@ pub enum Sighting {
     Event(Told),
     /// A command that will never be applied.
     DeadLetter(DeadLetter),
-    /// The bytes of a command that no worker's queue takes.
-    Unroutable(Vec<u8>),
+    /// A command that no worker's queue takes.
+    Unroutable {
+        /// The command's bytes.
+        body: Vec<u8>,
+        /// The publisher's AMQP message id.
+        message_id: Option<String>,
+    },
 }
 
 /// What an event tells of the command that caused it.
@@ -113,8 +118,10 @@ impl Told {
 /// A copy of a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// The command's bytes.
+    /// The command's bytes, or those encrypted.
     pub body: Vec<u8>,
+    /// The key that they are encrypted with; `None`: they are as they were published.
+    pub key_id: Option<String>,
     /// The publisher's AMQP message id.
     pub message_id: Option<String>,
     /// Why: the worker's reason, or the broker's where it gave up delivering (`delivery-limit`).
@@ -128,9 +135,17 @@ impl DeadLetter {
     pub const REASON: &'static str = "saldo-reason";
     /// The header of the detail, a sentence.
     pub const DETAIL: &'static str = "saldo-detail";
+    /// The header of the worker that made it.
+    pub const WORKER: &'static str = "saldo-worker";
+    /// The header of the routing key that the command was delivered with.
+    pub const ROUTING_KEY: &'static str = "saldo-routing-key";
+    /// The header of when it was made.
+    pub const DEAD_AT: &'static str = "saldo-dead-at";
+    /// The header of the key that the body is encrypted with, where it is: see [`ledger::vault`].
+    pub const KEY_ID: &'static str = "saldo-key-id";
     const BROKERS_REASON: &'static str = "x-first-death-reason";
 
-    fn of(delivery: Delivery) -> Self {
+    pub(crate) fn of(delivery: Delivery) -> Self {
         let headers = delivery.properties.headers().as_ref();
         let header = |name: &str| match headers?.inner().get(name)? {
             AMQPValue::LongString(text) => Some(String::from_utf8_lossy(text.as_bytes()).into_owned()),
@@ -141,10 +156,15 @@ impl DeadLetter {
         Self {
             reason: header(Self::REASON).or_else(brokers),
             detail: header(Self::DETAIL),
-            message_id: delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned()),
+            key_id: header(Self::KEY_ID),
+            message_id: message_id(&delivery),
             body: delivery.data,
         }
     }
+}
+
+fn message_id(delivery: &Delivery) -> Option<String> {
+    delivery.properties.message_id().as_ref().map(|id| id.as_str().to_owned())
 }
 
 /// A connection that sees events and dead letters.
@@ -208,7 +228,10 @@ impl Watch {
                     }
                 }
                 // An alternate exchange's messages keep the name of the exchange they were published to.
-                _ => return Some(Sighting::Unroutable(delivery.data)),
+                _ => {
+                    let message_id = message_id(&delivery);
+                    return Some(Sighting::Unroutable { body: delivery.data, message_id });
+                }
             }
         }
     }

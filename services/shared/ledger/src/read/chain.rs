@@ -303,10 +303,12 @@ impl EntryFields {
             level: u8::try_from(self.level.unwrap_or(0)).ok()?,
             note: self.note.as_deref().unwrap_or(""),
             actor: self.actor.as_deref().unwrap_or(""),
+            user: self.user_id.as_deref().unwrap_or(""),
+            reference: self.reference.as_deref().unwrap_or(""),
+            reverses: self.reverses.unwrap_or(0),
             occurred_at: self.occurred_at.into(),
             recorded_at: self.recorded_at.into(),
         };
-        let _ = (&self.user_id, &self.reference, self.reverses);
         Some(hashed.hash())
     }
 }

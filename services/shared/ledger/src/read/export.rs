@@ -14,15 +14,6 @@ use time::OffsetDateTime;
 
 use super::{Result, parsed};
 
-/// From `since` on, and before `until`; `None`: from the beginning, or up to now. By the time of posting.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Period {
-    /// The first moment of it.
-    pub since: Option<Timestamp>,
-    /// The first moment after it.
-    pub until: Option<Timestamp>,
-}
-
 /// A merchant's journal of a period.
 #[derive(Debug)]
 pub struct Journal<'c> {
@@ -86,7 +77,8 @@ pub struct JournalEntry {
 }
 
 impl<'c> Journal<'c> {
-    /// Opens a merchant's journal as it is now; `None` if there is no such merchant.
+    /// Opens a merchant's journal as it is now; `None` if there is no such merchant. What was posted before `since`
+    /// is left out, and what was posted at `until` or later.
     ///
     /// Reads as long as it takes: the connection must not cancel its statements early.
     ///
@@ -95,16 +87,21 @@ impl<'c> Journal<'c> {
     pub async fn open(
         connection: &'c mut PgConnection,
         merchant: &MerchantId,
-        period: Period,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
     ) -> Result<Option<Self>> {
         let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let moment =
             sqlx::query_scalar!(r#"SELECT now() AS "moment!" FROM merchant WHERE id = $1"#, merchant.as_str())
                 .fetch_optional(&mut *snapshot)
                 .await?;
-        let (since, until) = (period.since.map(Timestamp::get), period.until.map(Timestamp::get));
-        let merchant = merchant.to_string();
-        Ok(moment.map(|moment| Self { snapshot, merchant, since, until, moment: moment.into() }))
+        Ok(moment.map(|moment| Self {
+            snapshot,
+            merchant: merchant.to_string(),
+            since: since.map(Timestamp::get),
+            until: until.map(Timestamp::get),
+            moment: moment.into(),
+        }))
     }
 
     /// As of when it is.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use contract::commission::{CommissionCommand, CommissionMature};
 use contract::{Commands, MerchantId, Received, Reference, Source};
 
-use super::{Store, load};
+use super::Store;
+use super::load::{ParkedRow, key_hash};
 use crate::decide::{Item, ItemOrigin};
 use crate::{Failure, Rules};
 
@@ -23,15 +24,18 @@ impl Store {
     /// The database's.
     pub async fn parked_due<R: Rules>(
         &mut self,
+        rules: &R,
         skip: i64,
         limit: i64,
     ) -> Result<Vec<Arc<Item<R::Command>>>, Failure> {
         let rows = sqlx::query!(
-            "SELECT body, parked_at, deadline FROM waiting w
+            "SELECT key, body, key_id, user_id, parked_at, deadline FROM waiting w
              WHERE worker = $1
                AND (deadline <= clock_timestamp()
                     OR EXISTS (SELECT FROM inbox i WHERE i.key = w.awaited_command AND i.outcome IS NOT NULL)
-                    OR EXISTS (SELECT FROM merchant m WHERE m.id = w.awaited_merchant))
+                    OR (awaited_customer IS NULL AND EXISTS (SELECT FROM merchant m WHERE m.id = w.awaited_merchant))
+                    OR EXISTS (SELECT FROM customer c
+                               WHERE c.merchant = w.awaited_merchant AND c.id = w.awaited_customer))
              ORDER BY parked_at, key LIMIT $2 OFFSET $3",
             R::WORKER,
             limit,
@@ -39,7 +43,19 @@ impl Store {
         )
         .fetch_all(&mut self.connection)
         .await?;
-        rows.into_iter().map(|row| load::parked_item(row.body, row.parked_at, row.deadline)).collect()
+        rows.into_iter()
+            .map(|row| {
+                let parked = ParkedRow {
+                    key: key_hash(&row.key)?,
+                    body: row.body,
+                    key_id: row.key_id,
+                    user: row.user_id,
+                    since: row.parked_at,
+                    deadline: row.deadline,
+                };
+                parked.item(rules)
+            })
+            .collect()
     }
 
     /// Commissions whose hold period is over, oldest first, without the first `skip`, at most `limit`.

@@ -3,97 +3,120 @@
 //! Keys come in by joining `unnest`, not by `= ANY`: a cached plan that was made while a table was small scans
 //! it once at worst, not once for every key.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use contract::command::CommandData;
-use contract::commission::CommissionCredit;
 use contract::{
-    CommandKey, Commands, ContentHash, Currency, CustomerId, KeyHash, Level, MerchantId, Received, Timestamp,
+    CommandKey, Commands, ContentHash, Currency, CustomerId, CustomerKind, EntryId, KeyHash, MerchantId,
+    Received,
 };
-use rust_decimal::Decimal;
 use sqlx::PgTransaction;
 
+use super::named;
 use crate::decide::{Item, ItemOrigin, Stored};
-use crate::{
-    About, Account, AccountKey, Awaited, Books, Commission, CommissionState, Failure, Merchant, Named, Rules,
-};
+use crate::vault::Sealed;
+use crate::{Account, AccountKey, Awaited, CustomerKey, Failure, Naming, Needs, Rules};
 
 /// What the commands of a batch need, each once.
+#[derive(Default)]
 pub(super) struct Needed {
-    merchants: BTreeSet<MerchantId>,
-    accounts: BTreeSet<AccountKey>,
-    names: HashMap<KeyHash, CommandKey>,
+    pub(super) merchants: BTreeSet<MerchantId>,
+    /// Those that are to change.
+    pub(super) changed_merchants: BTreeSet<MerchantId>,
+    pub(super) customers: BTreeSet<CustomerKey>,
+    /// Those that are to change.
+    pub(super) changed_customers: BTreeSet<CustomerKey>,
+    /// And what a customer is created as where it is missing.
+    accounts: BTreeMap<AccountKey, Option<CustomerKind>>,
+    /// Named by the command that created it.
+    pub(super) commissions: Names,
+    pub(super) entries: Names,
+    pub(super) withdrawals: Names,
+    /// Named by Saldo's id, with who asks.
+    pub(super) entry_ids: BTreeSet<(EntryId, MerchantId)>,
+    pub(super) withdrawal_ids: BTreeSet<(KeyHash, MerchantId)>,
 }
+
+/// Commands that are named, by the stored form of their keys.
+pub(super) type Names = HashMap<KeyHash, CommandKey>;
 
 impl Needed {
     pub(super) fn of<R: Rules>(rules: &R, items: &[Arc<Item<R::Command>>]) -> Self {
-        let mut needed =
-            Self { merchants: BTreeSet::new(), accounts: BTreeSet::new(), names: HashMap::new() };
+        let mut needed = Self::default();
         for item in items {
-            let command = &item.received.command;
-            if !needed.merchants.contains(command.merchant()) {
-                needed.merchants.insert(command.merchant().clone());
+            let merchant = item.received.command.merchant();
+            if !needed.merchants.contains(merchant) {
+                needed.merchants.insert(merchant.clone());
             }
-            let needs = rules.needs(command);
-            needed.accounts.extend(needs.account);
-            needed.names.extend(needs.names.map(|key| (key.hash(), key)));
+            needed.add(rules.needs(&item.received.command), merchant);
         }
         needed
     }
 
-    fn name_hashes(&self) -> Vec<Vec<u8>> {
-        self.names.keys().map(bytes).collect()
+    fn add(&mut self, needs: Needs, merchant: &MerchantId) {
+        let Needs { account, creates, names, customer, changes_customer, changes_merchant } = needs;
+        self.accounts.extend(account.map(|account| (account, creates)));
+        if changes_merchant {
+            self.changed_merchants.insert(merchant.clone());
+        }
+        if changes_customer {
+            self.changed_customers.extend(customer.clone());
+        }
+        self.customers.extend(customer);
+        let by_command = |key: CommandKey| (key.hash(), key);
+        match names {
+            None => {}
+            Some(Naming::Commission(key)) => self.commissions.extend([by_command(key)]),
+            Some(Naming::Entry(key)) => self.entries.extend([by_command(key)]),
+            Some(Naming::Withdrawal(key)) => self.withdrawals.extend([by_command(key)]),
+            Some(Naming::EntryId(merchant, id)) => self.entry_ids.extend([(id, merchant)]),
+            Some(Naming::WithdrawalId(merchant, id)) => self.withdrawal_ids.extend([(id.0, merchant)]),
+        }
     }
+}
+
+pub(super) fn key_column<'a>(keys: impl IntoIterator<Item = &'a KeyHash>) -> Vec<Vec<u8>> {
+    keys.into_iter().map(bytes).collect()
 }
 
 pub(super) fn bytes(key: &KeyHash) -> Vec<u8> {
     key.0.to_vec()
 }
 
-fn key_hash(bytes: &[u8]) -> Result<KeyHash, Failure> {
+pub(super) fn key_hash(bytes: &[u8]) -> Result<KeyHash, Failure> {
     bytes.try_into().map(KeyHash).map_err(|_| unexpected())
 }
 
 /// What the schema's own checks rule out.
-fn unexpected() -> Failure {
+pub(super) fn unexpected() -> Failure {
     Failure::Infrastructure { state: "unexpected answer".to_owned(), lost: false }
 }
 
-fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
+pub(super) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
     text.parse().map_err(|_| unexpected())
 }
 
-/// The numbers of the accounts that are needed; those that were missing are created, unless their merchant is
-/// not registered.
+/// The numbers of the accounts that are needed; those that were missing are created where their commands want it,
+/// unless their merchant is not registered.
 pub(super) async fn resolve(
     transaction: &mut PgTransaction<'_>,
     needed: &Needed,
 ) -> Result<BTreeSet<i64>, Failure> {
-    let mut ids = BTreeSet::new();
-    if !needed.names.is_empty() {
-        let owners = sqlx::query_scalar!(
-            r#"SELECT i.account_id AS "account_id!"
-               FROM unnest($1::bytea[]) AS k (key) JOIN inbox i ON i.key = k.key WHERE i.account_id IS NOT NULL"#,
-            &needed.name_hashes(),
-        );
-        ids.extend(owners.fetch_all(&mut **transaction).await?);
-    }
+    let mut ids = named::accounts(transaction, needed).await?;
     if needed.accounts.is_empty() {
         return Ok(ids);
     }
     let columns = AccountColumns::of(needed.accounts.iter());
     let found = columns.find(transaction).await?;
-    if found.len() == needed.accounts.len() {
-        ids.extend(found.into_iter().map(|(_, id)| id));
-        return Ok(ids);
-    }
     let known: BTreeSet<usize> = found.iter().map(|(place, _)| *place).collect();
     ids.extend(found.into_iter().map(|(_, id)| id));
-    let missing = needed.accounts.iter().enumerate().filter(|(place, _)| !known.contains(place));
+    let missing = needed.accounts.iter().enumerate();
+    let missing = missing.filter(|(place, (_, creates))| !known.contains(place) && creates.is_some());
     let columns = AccountColumns::of(missing.map(|(_, key)| key));
-    columns.create(transaction).await?;
-    ids.extend(columns.find(transaction).await?.into_iter().map(|(_, id)| id));
+    if !columns.merchants.is_empty() {
+        columns.create(transaction).await?;
+        ids.extend(columns.find(transaction).await?.into_iter().map(|(_, id)| id));
+    }
     Ok(ids)
 }
 
@@ -103,17 +126,19 @@ struct AccountColumns {
     customers: Vec<String>,
     currencies: Vec<String>,
     exponents: Vec<i16>,
+    kinds: Vec<Option<&'static str>>,
 }
 
 impl AccountColumns {
     /// In the order of the keys, which is the order they are created in.
-    fn of<'a>(keys: impl Iterator<Item = &'a AccountKey>) -> Self {
+    fn of<'a>(keys: impl Iterator<Item = (&'a AccountKey, &'a Option<CustomerKind>)>) -> Self {
         let mut columns = Self::default();
-        for key in keys {
+        for (key, creates) in keys {
             columns.merchants.push(key.merchant.to_string());
             columns.customers.push(key.customer.to_string());
             columns.currencies.push(key.currency.code().to_owned());
             columns.exponents.push(i16::try_from(key.currency.exponent()).unwrap_or(i16::MAX));
+            columns.kinds.push(creates.map(CustomerKind::as_str));
         }
         columns
     }
@@ -139,13 +164,14 @@ impl AccountColumns {
     async fn create(&self, transaction: &mut PgTransaction<'_>) -> Result<(), Failure> {
         sqlx::query!(
             "INSERT INTO customer (merchant, id, kind)
-             SELECT DISTINCT k.merchant, k.customer, 'affiliate'
-             FROM unnest($1::text[], $2::text[]) AS k (merchant, customer)
+             SELECT DISTINCT ON (k.merchant, k.customer) k.merchant, k.customer, k.kind
+             FROM unnest($1::text[], $2::text[], $3::text[]) AS k (merchant, customer, kind)
              JOIN merchant m ON m.id = k.merchant
              ORDER BY k.merchant, k.customer
              ON CONFLICT DO NOTHING",
             &self.merchants,
             &self.customers,
+            &self.kinds as _,
         )
         .execute(&mut **transaction)
         .await?;
@@ -205,31 +231,6 @@ pub(super) async fn lock(
         .collect()
 }
 
-/// The database's clock and the batch's merchants.
-pub(super) async fn merchants(
-    transaction: &mut PgTransaction<'_>,
-    needed: &Needed,
-) -> Result<(Timestamp, Vec<Merchant>), Failure> {
-    let ids: Vec<String> = needed.merchants.iter().map(ToString::to_string).collect();
-    let rows = sqlx::query!(
-        r#"SELECT clock.now AS "now!", m.id AS "id?", m.name AS "name?", m.hold_days AS "hold_days?"
-           FROM (SELECT clock_timestamp() AS now) AS clock
-           LEFT JOIN merchant m ON m.id = ANY($1)"#,
-        &ids,
-    )
-    .fetch_all(&mut **transaction)
-    .await?;
-    let now = rows.first().map(|row| Timestamp::from(row.now)).ok_or_else(unexpected)?;
-    let mut merchants = Vec::with_capacity(rows.len());
-    for row in rows {
-        if let (Some(id), Some(name), Some(hold_days)) = (row.id, row.name, row.hold_days) {
-            let hold_days = u16::try_from(hold_days).map_err(|_| unexpected())?;
-            merchants.push(Merchant { id: parsed(&id)?, name, hold_days });
-        }
-    }
-    Ok((now, merchants))
-}
-
 /// What the inbox has for the items' keys.
 pub(super) async fn inbox<C: Commands>(
     transaction: &mut PgTransaction<'_>,
@@ -255,79 +256,8 @@ pub(super) async fn inbox<C: Commands>(
     Ok(stored)
 }
 
-fn same(key: &CommandKey, merchant: &str, source: &str, id: &str) -> bool {
+pub(super) fn same(key: &CommandKey, merchant: &str, source: &str, id: &str) -> bool {
     key.merchant.as_str() == merchant && key.source.as_str() == source && key.id.as_str() == id
-}
-
-/// Enters what the commands name into the books.
-///
-/// # Errors
-/// [`Failure::Raced`] where something was decided after [`resolve`] had looked: its account is not locked, so
-/// nothing may be decided about it in this transaction.
-pub(super) async fn named(
-    transaction: &mut PgTransaction<'_>,
-    needed: &Needed,
-    books: &mut Books,
-) -> Result<(), Failure> {
-    if needed.names.is_empty() {
-        return Ok(());
-    }
-    let rows = sqlx::query!(
-        r#"SELECT i.key AS "key!", i.merchant AS "merchant!", i.source AS "source!", i.id AS "id!",
-                  i.type AS "message_type!", i.account_id,
-                  a.customer AS "customer?", a.currency AS "currency?",
-                  coalesce(c.order_number, e.order_number) AS "order_number?",
-                  coalesce(c.level, e.level) AS "level?", coalesce(c.note, e.note) AS "note?",
-                  e.amount AS "credited?", c.amount AS "amount?", c.reversed AS "reversed?",
-                  c.state AS "state?", c.available_at
-           FROM unnest($1::bytea[]) AS k (key)
-           JOIN inbox i ON i.key = k.key
-           LEFT JOIN account a ON a.id = i.account_id
-           LEFT JOIN entry e ON e.account_id = i.account_id AND e.number = i.entry_number
-           LEFT JOIN commission c ON c.key = i.key
-           WHERE i.outcome IS NOT NULL"#,
-        &needed.name_hashes(),
-    )
-    .fetch_all(&mut **transaction)
-    .await?;
-    for row in rows {
-        let hash = key_hash(&row.key)?;
-        let Some(key) = needed.names.get(&hash).filter(|key| same(key, &row.merchant, &row.source, &row.id))
-        else {
-            continue;
-        };
-        let whole = (row.account_id, row.customer, row.currency, row.amount.or(row.credited));
-        let (CommissionCredit::TYPE, (Some(account), Some(customer), Some(currency), Some(amount))) =
-            (row.message_type.as_str(), whole)
-        else {
-            books.note_decided(hash, &row.message_type);
-            continue;
-        };
-        if books.account_by_id(account).is_none() {
-            return Err(Failure::Raced);
-        }
-        let state = match (row.state.as_deref(), row.available_at) {
-            (Some("pending"), Some(available_at)) => {
-                CommissionState::Pending { available_at: available_at.into() }
-            }
-            (Some("cancelled"), _) => CommissionState::Cancelled,
-            _ => CommissionState::Credited,
-        };
-        let reversed = row.reversed.unwrap_or(Decimal::ZERO);
-        let owner = AccountKey {
-            merchant: key.merchant.clone(),
-            customer: parsed(&customer)?,
-            currency: parsed(&currency)?,
-        };
-        let about = About {
-            order: row.order_number.as_deref().map(parsed).transpose()?,
-            level: row.level.map(Level::try_from).transpose().map_err(|_| unexpected())?,
-            note: row.note.as_deref().map(parsed).transpose()?,
-        };
-        let commission = Commission { key: key.clone(), account, owner, amount, reversed, state, about };
-        books.load_named(hash, Named::Commission(commission));
-    }
-    Ok(())
 }
 
 /// A transaction decides at most this many commands that waited for its own; a scan finds the others. With the
@@ -339,6 +269,7 @@ type Waiters<C> = Vec<(Awaited, Arc<Item<C>>)>;
 /// Takes out of `waiting` the parked items themselves, and what waits for the new ones.
 pub(super) async fn take_waiting<R: Rules>(
     transaction: &mut PgTransaction<'_>,
+    rules: &R,
     items: &[Arc<Item<R::Command>>],
     stored: &HashMap<KeyHash, Stored>,
 ) -> Result<(HashSet<KeyHash>, Waiters<R::Command>), Failure> {
@@ -361,7 +292,7 @@ pub(super) async fn take_waiting<R: Rules>(
              UNION
              (SELECT w.key FROM unnest($2::bytea[]) AS k (key) JOIN waiting w ON w.awaited_command = k.key
               WHERE w.worker = $3 ORDER BY w.parked_at, w.key LIMIT $4))
-         RETURNING key, awaited_command, body, parked_at, deadline",
+         RETURNING key, awaited_command, body, key_id, user_id, parked_at, deadline",
         &parked,
         &undecided,
         R::WORKER,
@@ -376,21 +307,50 @@ pub(super) async fn take_waiting<R: Rules>(
         if parked.contains(&row.key) {
             taken.insert(key);
         } else if let Some(awaited) = row.awaited_command {
-            let item = parked_item(row.body, row.parked_at, row.deadline)?;
-            waiters.push((row.parked_at, Awaited::Command(key_hash(&awaited)?), item));
+            let parked = ParkedRow {
+                key,
+                body: row.body,
+                key_id: row.key_id,
+                user: row.user_id,
+                since: row.parked_at,
+                deadline: row.deadline,
+            };
+            waiters.push((row.parked_at, Awaited::Command(key_hash(&awaited)?), parked.item(rules)?));
         }
     }
     waiters.sort_by_key(|(parked_at, _, item)| (*parked_at, item.received.hash));
     Ok((taken, waiters.into_iter().map(|(_, awaited, item)| (awaited, item)).collect()))
 }
 
-/// A parked command, read again from its message.
-pub(super) fn parked_item<C: Commands>(
-    body: Vec<u8>,
-    since: time::OffsetDateTime,
-    deadline: time::OffsetDateTime,
-) -> Result<Arc<Item<C>>, Failure> {
-    let received = Received::read(&body).map_err(|_| unexpected())?;
-    let origin = ItemOrigin::Parked { since: since.into(), deadline: deadline.into() };
-    Ok(Arc::new(Item { received, body: body.into(), origin }))
+/// A parked command as it is stored.
+pub(super) struct ParkedRow {
+    pub(super) key: KeyHash,
+    pub(super) body: Vec<u8>,
+    /// The key that the body is encrypted with.
+    pub(super) key_id: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) since: time::OffsetDateTime,
+    pub(super) deadline: time::OffsetDateTime,
+}
+
+impl ParkedRow {
+    /// Reads it again from its message.
+    pub(super) fn item<R: Rules>(self, rules: &R) -> Result<Arc<Item<R::Command>>, Failure> {
+        let body = match self.key_id {
+            None => self.body,
+            Some(key_id) => rules
+                .reveal(self.key, &Sealed { key_id, bytes: self.body })
+                .ok_or_else(|| sealed_with_an_unknown_key(self.key))?,
+        };
+        let mut received = Received::read(&body).map_err(|_| unexpected())?;
+        received.user = self.user.as_deref().map(parsed).transpose()?;
+        let origin = ItemOrigin::Parked { since: self.since.into(), deadline: self.deadline.into() };
+        Ok(Arc::new(Item { received, body: body.into(), origin }))
+    }
+}
+
+/// Nothing that the command can help: it waits until somebody configures the key again.
+fn sealed_with_an_unknown_key(key: KeyHash) -> Failure {
+    let state = format!("parked command {key} is encrypted with a key that is not configured");
+    Failure::Infrastructure { state, lost: false }
 }

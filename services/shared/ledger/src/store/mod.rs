@@ -8,10 +8,10 @@
 //! |---|---|---|
 //! | resolve | accounts of the keys and of the named commands | their numbers never change: no lock needed |
 //! | create | missing customers, then accounts, each in key order | before any lock, so that creators can only wait for creators |
-//! | lock | accounts by number, ascending, always | whoever holds one only ever waits for a higher one |
-//! | read | clock and merchants; inbox; named commissions; waiting (taken) | statements of their own, begun after the lock wait, see what the other side committed |
+//! | lock | accounts by number, ascending, always; then merchants and customers that are to change, in key order | whoever holds one only ever waits for a higher one |
+//! | read | clock and merchants; customers; inbox; what is named; waiting (taken) | statements of their own, begun after the lock wait, see what the other side committed |
 //! | decide | in memory | [`crate::decide`] |
-//! | write | batch, entries, accounts, commissions, inbox by key, waiting | inbox without ON CONFLICT: a unique violation means that another lane decided the key meanwhile |
+//! | write | batch, entries, accounts, commissions, withdrawals, merchants, customers, payout methods, inbox by key, waiting | inbox, new merchants and new customers without ON CONFLICT: a unique violation means that another lane was faster |
 //!
 //! **Bounds.** Memory is the batch's commands, at most 500 that waited for them, the rows they touch, and their
 //! outcomes. The server cancels a statement after `statement_timeout`; [`Settings::timeout`] bounds the whole
@@ -21,10 +21,13 @@
 //! published: the commands' redelivery finds the outcomes in the inbox, and the [sweep](Store::unpublished)
 //! finds the batch.
 
+mod directory;
 mod due;
 mod load;
+mod named;
 mod settings;
 mod sweep;
+mod withdrawals;
 mod write;
 
 use std::collections::HashSet;
@@ -120,7 +123,8 @@ async fn plan<R: Rules>(
     let needs = load::Needed::of(rules, items);
     let accounts = load::resolve(transaction, &needs).await?;
     let accounts = load::lock(transaction, accounts).await?;
-    let (now, merchants) = load::merchants(transaction, &needs).await?;
+    directory::lock(transaction, &needs).await?;
+    let (now, merchants) = directory::merchants(transaction, &needs).await?;
     let mut books = Books::new(R::WORKER, now);
     for merchant in merchants {
         books.load_merchant(merchant);
@@ -128,9 +132,12 @@ async fn plan<R: Rules>(
     for account in accounts {
         books.load_account(account);
     }
+    for customer in directory::customers(transaction, &needs).await? {
+        books.load_customer(customer);
+    }
     let stored = load::inbox(transaction, items).await?;
-    load::named(transaction, &needs, &mut books).await?;
-    let (taken, waiters) = load::take_waiting::<R>(transaction, items, &stored).await?;
+    named::named(transaction, &needs, &mut books).await?;
+    let (taken, waiters) = load::take_waiting(transaction, rules, items, &stored).await?;
     let items: Vec<_> = items.iter().filter(|item| still_ours(item, &taken)).cloned().collect();
     Ok(decide(rules, books, &items, &stored, waiters))
 }

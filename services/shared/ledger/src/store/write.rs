@@ -1,12 +1,14 @@
 //! Writing what follows from a batch.
 
-use contract::{Commands, Level, Note, OrderId, Timestamp};
+use contract::{
+    Actor, Commands, CustomerId, KeyHash, Level, MerchantId, Note, OrderId, ReferenceText, Timestamp, UserId,
+};
 use sqlx::PgTransaction;
 use time::OffsetDateTime;
 
-use super::BatchId;
 use super::load::bytes;
-use crate::decide::{ItemOrigin, Record};
+use super::{BatchId, directory, withdrawals};
+use crate::decide::{Item, ItemOrigin, Record};
 use crate::{Awaited, Books, CommissionState, Failure, Rules};
 
 /// A row for this transaction; earlier batches whose events are out are marked on the way.
@@ -27,11 +29,13 @@ pub(super) async fn batch(
     Ok(BatchId(id))
 }
 
-/// Entries, accounts and commissions.
+/// Everything that is in the books, each kind only where there is any of it.
 pub(super) async fn changes(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
     entries(transaction, books).await?;
     accounts(transaction, books).await?;
-    commissions(transaction, books).await
+    commissions(transaction, books).await?;
+    withdrawals::write(transaction, books).await?;
+    directory::write(transaction, books).await
 }
 
 async fn entries(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
@@ -43,10 +47,12 @@ async fn entries(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(
     let times = |time: Timestamp| time.get();
     sqlx::query!(
         "INSERT INTO entry (account_id, number, kind, counterpart, amount, balance_after, command,
-                            order_number, level, note, actor, occurred_at, recorded_at, hash)
+                            order_number, level, note, actor, user_id, reference, reverses,
+                            occurred_at, recorded_at, hash)
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[],
                               $7::bytea[], $8::text[], $9::smallint[], $10::text[], $11::text[],
-                              $12::timestamptz[], $13::timestamptz[], $14::bytea[])",
+                              $12::text[], $13::text[], $14::bigint[],
+                              $15::timestamptz[], $16::timestamptz[], $17::bytea[])",
         &entries.iter().map(|entry| entry.id.account).collect::<Vec<_>>(),
         &entries.iter().map(|entry| entry.id.number).collect::<Vec<_>>(),
         &postings().map(|posting| posting.kind.as_str().to_owned()).collect::<Vec<_>>(),
@@ -57,7 +63,12 @@ async fn entries(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(
         &postings().map(|posting| posting.order.as_ref().map(OrderId::to_string)).collect::<Vec<_>>() as _,
         &postings().map(|posting| posting.level.map(Level::get).map(i16::from)).collect::<Vec<_>>() as _,
         &postings().map(|posting| posting.note.as_ref().map(Note::to_string)).collect::<Vec<_>>() as _,
-        &postings().map(|posting| posting.actor.clone()).collect::<Vec<_>>() as _,
+        &postings().map(|posting| posting.actor.as_ref().map(Actor::to_string)).collect::<Vec<_>>() as _,
+        &postings().map(|posting| posting.user.as_ref().map(UserId::to_string)).collect::<Vec<_>>() as _,
+        &postings()
+            .map(|posting| posting.reference.as_ref().map(ReferenceText::to_string))
+            .collect::<Vec<_>>() as _,
+        &postings().map(|posting| posting.reverses).collect::<Vec<_>>() as _,
         &postings().map(|posting| times(posting.occurred_at)).collect::<Vec<_>>(),
         &entries.iter().map(|entry| times(entry.recorded_at)).collect::<Vec<_>>(),
         &entries.iter().map(|entry| entry.hash.to_vec()).collect::<Vec<_>>(),
@@ -276,27 +287,55 @@ async fn park<R: Rules>(
             }
         }
     };
-    let command = |awaited: &Awaited| match awaited {
-        Awaited::Command(key) => Some(bytes(key)),
-        Awaited::Merchant(_) => None,
-    };
-    let merchant = |awaited: &Awaited| match awaited {
-        Awaited::Command(_) => None,
-        Awaited::Merchant(merchant) => Some(merchant.to_string()),
-    };
+    let awaited: Vec<AwaitedColumns<'_>> =
+        parked.iter().map(|(_, awaited)| AwaitedColumns::of(awaited)).collect();
+    let text = |text: Option<&str>| text.map(str::to_owned);
+    let (mut bodies, mut key_ids) = (Vec::with_capacity(parked.len()), Vec::with_capacity(parked.len()));
+    for (record, _) in &parked {
+        let Item { received, body, .. } = &*record.item;
+        let sealed = rules.conceal(received, body);
+        let (body, key_id) =
+            sealed.map_or_else(|| (body.to_vec(), None), |sealed| (sealed.bytes, Some(sealed.key_id)));
+        bodies.push(body);
+        key_ids.push(key_id);
+    }
+    let user = |record: &Record<R::Command>| record.item.received.user.as_ref().map(UserId::to_string);
     sqlx::query!(
-        "INSERT INTO waiting (worker, key, awaited_command, awaited_merchant, body, parked_at, deadline)
-         SELECT $1, * FROM unnest($2::bytea[], $3::bytea[], $4::text[], $5::bytea[], $6::timestamptz[],
-                                  $7::timestamptz[])",
+        "INSERT INTO waiting (worker, key, awaited_command, awaited_merchant, awaited_customer, body, key_id,
+                              user_id, parked_at, deadline)
+         SELECT $1, * FROM unnest($2::bytea[], $3::bytea[], $4::text[], $5::text[], $6::bytea[], $7::text[],
+                                  $8::text[], $9::timestamptz[], $10::timestamptz[])",
         R::WORKER,
         &parked.iter().map(|(record, _)| bytes(&record.item.received.hash)).collect::<Vec<_>>(),
-        &parked.iter().map(|(_, awaited)| command(awaited)).collect::<Vec<_>>() as _,
-        &parked.iter().map(|(_, awaited)| merchant(awaited)).collect::<Vec<_>>() as _,
-        &parked.iter().map(|(record, _)| record.item.body.to_vec()).collect::<Vec<_>>(),
+        &awaited.iter().map(|awaited| awaited.command.map(bytes)).collect::<Vec<_>>() as _,
+        &awaited.iter().map(|awaited| text(awaited.merchant)).collect::<Vec<_>>() as _,
+        &awaited.iter().map(|awaited| text(awaited.customer)).collect::<Vec<_>>() as _,
+        &bodies,
+        &key_ids as _,
+        &parked.iter().map(|(record, _)| user(record)).collect::<Vec<_>>() as _,
         &parked.iter().map(|(record, _)| times(record).0).collect::<Vec<_>>(),
         &parked.iter().map(|(record, _)| times(record).1).collect::<Vec<_>>(),
     )
     .execute(&mut **transaction)
     .await?;
     Ok(())
+}
+
+/// What is awaited, as its columns.
+struct AwaitedColumns<'a> {
+    command: Option<&'a KeyHash>,
+    merchant: Option<&'a str>,
+    customer: Option<&'a str>,
+}
+
+impl<'a> AwaitedColumns<'a> {
+    fn of(awaited: &'a Awaited) -> Self {
+        let (command, merchant, customer) = match awaited {
+            Awaited::Command(key) => (Some(key), None, None),
+            Awaited::Merchant(merchant) => (None, Some(merchant), None),
+            Awaited::Customer(merchant, customer) => (None, Some(merchant), Some(customer)),
+        };
+        let (merchant, customer) = (merchant.map(MerchantId::as_str), customer.map(CustomerId::as_str));
+        Self { command, merchant, customer }
+    }
 }
