@@ -1,6 +1,5 @@
 //! `saldo export`
 
-use std::io;
 use std::path::Path;
 use std::pin::pin;
 

@@ -91,10 +91,12 @@ impl<'c> Journal<'c> {
         until: Option<Timestamp>,
     ) -> Result<Option<Self>> {
         let mut snapshot = connection.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        let moment =
-            sqlx::query_scalar!(r#"SELECT now() AS "moment!" FROM merchant WHERE id = $1"#, merchant.as_str())
-                .fetch_optional(&mut *snapshot)
-                .await?;
+        let moment = sqlx::query_scalar!(
+            r#"SELECT now() AS "moment!" FROM merchant WHERE id = $1"#,
+            merchant.as_str()
+        )
+        .fetch_optional(&mut *snapshot)
+        .await?;
         Ok(moment.map(|moment| Self {
             snapshot,
             merchant: merchant.to_string(),

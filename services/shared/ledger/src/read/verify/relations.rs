@@ -1,12 +1,13 @@
 //! What belongs together across tables. The database compares and returns only what differs; each statement reads
 //! its tables once, in whatever order suits it.
 
-use contract::{Currency, EntryId, KeyHash};
+use contract::{Currency, EntryId, KeyHash, WithdrawalState};
 use futures_util::{Stream, TryStreamExt};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 
 use super::{Check, Fault, Faults};
+use crate::Step;
 use crate::read::Result;
 use crate::read::chain::{Scope, shown};
 
@@ -251,17 +252,17 @@ fn withdrawals<'c>(
     .fetch(snapshot)
 }
 
-/// What may follow what; nothing stands before a request.
-const STEPS: [&str; 8] = [
-    "requested",
-    "requested, approved",
-    "requested, paid",
-    "requested, rejected",
-    "requested, cancelled",
-    "approved, paid",
-    "approved, rejected",
-    "approved, cancelled",
-];
+/// What may follow what, as the statement below writes it; nothing stands before a request.
+fn steps() -> Vec<String> {
+    use WithdrawalState::{Approved, Cancelled, Paid, Rejected, Requested};
+    let states = [Requested, Approved, Paid, Rejected, Cancelled];
+    let steps = [Step::Approve, Step::Pay, Step::Reject, Step::Cancel];
+    let from = |state: WithdrawalState| {
+        let after = steps.into_iter().filter_map(move |step| step.from(state));
+        after.map(move |after| format!("{}, {}", state.as_str(), after.as_str()))
+    };
+    std::iter::once(Requested.as_str().to_owned()).chain(states.into_iter().flat_map(from)).collect()
+}
 
 fn transitions<'c>(
     snapshot: &'c mut PgConnection,
@@ -288,7 +289,7 @@ fn transitions<'c>(
                   OR (t.newest AND (t.state, t.number) <> (w.state, w.transitions)))
            ORDER BY t.withdrawal, t.number"#,
         merchant,
-        &STEPS.map(str::to_owned),
+        &steps(),
     )
     .fetch(snapshot)
 }
