@@ -255,7 +255,7 @@ async fn user(world: &World, name: &str, permissions: &Value, topics: Option<&st
         let topics = json!({ "exchange": COMMANDS, "write": write, "read": "^$" });
         world.manage("PUT", &format!("topic-permissions/{}/{name}", world.name), Some(topics)).await;
     }
-    let url = world.worker_amqp_url().replace("saldo_commissions_test:", &format!("{name}:"));
+    let url = world.worker_amqp_url("commissions").replace("saldo_commissions_test:", &format!("{name}:"));
     Connection::connect(&url, ConnectionProperties::default()).await.unwrap()
 }
 

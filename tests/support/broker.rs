@@ -17,6 +17,17 @@ use serde_json::Value;
 use crate::message::routing_key;
 use crate::{World, eventually};
 
+/// How the routing keys end of commands that need a user id.
+const NEED_USER: [&str; 7] = [
+    ".adjustment.credit",
+    ".adjustment.debit",
+    ".adjustment.reverse",
+    ".withdrawal.approve",
+    ".withdrawal.pay",
+    ".withdrawal.reject",
+    ".preferences.put",
+];
+
 /// A publisher's connection, with confirms.
 #[derive(Debug, Clone)]
 pub struct Publisher {
@@ -44,13 +55,22 @@ impl Publisher {
         BasicProperties::default().with_content_type(contract::CONTENT_TYPE.into()).with_delivery_mode(2)
     }
 
-    /// Publishes messages under the keys their bodies ask for; all must be confirmed and routed.
+    /// The properties of a proper command of a person who may decide.
+    pub fn admin_properties() -> BasicProperties {
+        Self::properties().with_user_id(crate::world::amqp_user().as_str().into())
+    }
+
+    /// Publishes messages under the keys their bodies ask for, those that need one with the administrator's user
+    /// id; all must be confirmed and routed.
     pub async fn publish(&self, messages: &[Value]) {
         for part in messages.chunks(1000) {
             let bodies: Vec<_> =
                 part.iter().map(|message| (routing_key(message), message.to_string())).collect();
-            let published =
-                bodies.iter().map(|(key, body)| self.raw(key, body.as_bytes(), Self::properties()));
+            let published = bodies.iter().map(|(key, body)| {
+                let needs_user = NEED_USER.iter().any(|name| key.ends_with(name));
+                let properties = if needs_user { Self::admin_properties() } else { Self::properties() };
+                self.raw(key, body.as_bytes(), properties)
+            });
             for confirmation in join_all(published).await {
                 assert_eq!(confirmation, Confirmation::Ack(None));
             }

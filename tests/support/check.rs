@@ -73,7 +73,7 @@ impl World {
                 seen = events.count();
                 async move {
                     tokio::time::sleep(QUIET).await;
-                    let (queued, now) = (publisher.queued(COMMISSIONS).await, events.count());
+                    let (queued, now) = (publisher.queued(builder.queue()).await, events.count());
                     if queued.ready == 0 && now == before { Ok(()) } else { Err((queued, now)) }
                 }
             })
@@ -82,7 +82,7 @@ impl World {
                 assert!(worker.terminate().await.success(), "a worker did not end well");
             }
             let returned = eventually("all consumers are gone", PATIENCE, || async {
-                match publisher.queued(COMMISSIONS).await {
+                match publisher.queued(builder.queue()).await {
                     Queued { ready, consumers: 0 } => Ok(ready),
                     other => Err(other),
                 }

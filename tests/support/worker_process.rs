@@ -12,21 +12,37 @@ use serde_json::Value;
 
 use crate::{PATIENCE, World, eventually};
 
+/// The key that payout details are encrypted with in tests: 32 bytes, the alphabet and six digits.
+pub const PAYOUT_KEYS: &str = "test:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXoxMjM0NTY=";
+
 /// A worker's settings before it is started.
 #[derive(Debug, Clone)]
 pub struct WorkerBuilder {
+    queue: String,
     program: String,
     environment: BTreeMap<String, String>,
 }
 
 impl WorkerBuilder {
-    pub(crate) fn new(world: &World) -> Self {
-        let mut builder = Self { program: "commissions-under-test".to_owned(), environment: BTreeMap::new() };
+    pub(crate) fn new(world: &World, worker: &str) -> Self {
+        let mut builder = Self {
+            queue: worker::topology::queue(worker),
+            program: format!("{worker}-under-test"),
+            environment: BTreeMap::new(),
+        };
         builder
-            .set("SALDO__BROKER__URL", world.worker_amqp_url())
-            .set("SALDO__DATABASE__URL", world.database_url(Some("saldo_commissions")))
+            .set("SALDO__BROKER__URL", world.worker_amqp_url(worker))
+            .set("SALDO__DATABASE__URL", world.database_url(Some(&format!("saldo_{worker}"))))
             .set("SALDO__LOG__FILTER", "info");
+        if worker == "directory" {
+            builder.set("SALDO__PAYOUT__KEYS", PAYOUT_KEYS);
+        }
         builder
+    }
+
+    /// The queue that it consumes.
+    pub fn queue(&self) -> &str {
+        &self.queue
     }
 
     /// Sets an environment variable, such as `SALDO__WORKER__LANES`.

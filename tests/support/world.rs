@@ -11,6 +11,12 @@ use worker::topology::{Limits, Topology};
 use crate::worker_process::WorkerBuilder;
 use crate::{Collector, Publisher};
 
+/// The workers, by name.
+pub const WORKERS: [&str; 4] = ["commissions", "adjustments", "directory", "withdrawals"];
+
+/// The roles that log in besides the workers'.
+const PEOPLE: [&str; 2] = ["saldo_operator", "saldo_treasurer"];
+
 /// The password of every role and user that tests make.
 pub const PASSWORD: &str = "for-tests-only";
 
@@ -51,7 +57,8 @@ impl World {
         // Roles belong to the server: one password change at a time.
         ROLES
             .get_or_init(|| async {
-                for role in ["saldo_commissions", "saldo_operator"] {
+                let workers = WORKERS.map(|worker| format!("saldo_{worker}"));
+                for role in workers.into_iter().chain(PEOPLE.map(str::to_owned)) {
                     let statement = format!("ALTER ROLE {role} PASSWORD '{PASSWORD}'");
                     admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
                 }
@@ -69,14 +76,19 @@ impl World {
         // Users belong to the broker, which answers 400 to whoever comes second at the same moment.
         USERS
             .get_or_init(async || {
-                let worker = json!({ "password": PASSWORD, "tags": "" });
-                self.manage("PUT", "users/saldo_commissions_test", Some(worker)).await;
+                for worker in WORKERS {
+                    let login = json!({ "password": PASSWORD, "tags": "" });
+                    self.manage("PUT", &format!("users/saldo_{worker}_test"), Some(login)).await;
+                }
             })
             .await;
-        let worker = json!({
-            "configure": "^$", "write": r"^saldo\.(events|dead)$", "read": r"^saldo\.commissions$",
-        });
-        self.manage("PUT", &format!("permissions/{}/saldo_commissions_test", self.name), Some(worker)).await;
+        for worker in WORKERS {
+            let rights = json!({
+                "configure": "^$", "write": r"^saldo\.(events|dead)$", "read": format!(r"^saldo\.{worker}$"),
+            });
+            let path = format!("permissions/{}/saldo_{worker}_test", self.name);
+            self.manage("PUT", &path, Some(rights)).await;
+        }
         let definitions = Topology::new(limits).definitions(&self.name);
         self.manage("POST", &format!("definitions/{}", self.name), Some(definitions)).await;
     }
@@ -138,16 +150,21 @@ impl World {
         format!("{}/{}", server("SALDO_TEST_AMQP_URL"), self.name)
     }
 
-    /// The broker's URL for the worker's own user.
-    pub fn worker_amqp_url(&self) -> String {
+    /// The broker's URL for a worker's own user.
+    pub fn worker_amqp_url(&self, worker: &str) -> String {
         let url = server("SALDO_TEST_AMQP_URL");
         let (_, host) = url.split_once('@').unwrap();
-        format!("amqp://saldo_commissions_test:{PASSWORD}@{host}/{}", self.name)
+        format!("amqp://saldo_{worker}_test:{PASSWORD}@{host}/{}", self.name)
     }
 
-    /// A worker, to be configured and started.
+    /// A commissions worker, to be configured and started.
     pub fn worker(&self) -> WorkerBuilder {
-        WorkerBuilder::new(self)
+        self.worker_of("commissions")
+    }
+
+    /// Any worker, to be configured and started.
+    pub fn worker_of(&self, worker: &str) -> WorkerBuilder {
+        WorkerBuilder::new(self, worker)
     }
 
     /// A confirmed publisher.
@@ -162,7 +179,12 @@ impl World {
 
     /// Takes what is, and what arrives, in the commissions worker's dead queue.
     pub async fn dead_letters(&self) -> Collector {
-        Collector::of_queue(self, &worker::topology::dead_queue("commissions")).await
+        self.dead_letters_of("commissions").await
+    }
+
+    /// Takes what is, and what arrives, in a worker's dead queue.
+    pub async fn dead_letters_of(&self, worker: &str) -> Collector {
+        Collector::of_queue(self, &worker::topology::dead_queue(worker)).await
     }
 
     /// Messages in a queue, ready and unacknowledged, as the broker counts them (its figures are a few seconds old).

@@ -19,8 +19,8 @@ use contract::commission::{
 use contract::{Commands, CustomerKind, Event, ReasonCode, Received, Refusal, SignedAmount};
 use ledger::rules::Refused;
 use ledger::{
-    About, AccountKey, Awaited, Books, Commission, CommissionState, Decision, Failure, Item, Named, Naming, Needs,
-    Rules, Shift, Store,
+    About, AccountKey, Awaited, Books, Commission, CommissionState, Decision, Failure, Item, Named, Naming,
+    Needs, Rules, Shift, Store,
 };
 use rust_decimal::Decimal;
 use worker::Handler;

@@ -58,6 +58,7 @@ impl Fate {
         let what = match awaiting {
             Awaited::Command(_) => "the command that it names".to_owned(),
             Awaited::Merchant(merchant) => format!("the merchant {merchant} to be registered"),
+            Awaited::Customer(_, customer) => format!("the customer {customer} to be known"),
         };
         Self {
             outcome: Self::PARKED.to_owned(),

@@ -3,7 +3,10 @@
 
 use std::io::{self, Read};
 
+use contract::adjustment::AdjustmentCommand;
 use contract::commission::CommissionCommand;
+use contract::directory::DirectoryCommand;
+use contract::withdrawal::WithdrawalCommand;
 use contract::{CommandKey, Commands, ContentHash, Malformed, MalformedReason, Received};
 use serde_json::Value;
 
@@ -72,7 +75,12 @@ impl Line {
     /// # Errors
     /// A worker would find it malformed.
     pub(crate) fn command(&self) -> Result<(CommandKey, Option<ContentHash>), Malformed> {
-        let workers: [Reader; 1] = [read::<CommissionCommand>];
+        let workers: [Reader; 4] = [
+            read::<CommissionCommand>,
+            read::<AdjustmentCommand>,
+            read::<WithdrawalCommand>,
+            read::<DirectoryCommand>,
+        ];
         for read in workers {
             match read(&self.body) {
                 Err(malformed) if malformed.reason == MalformedReason::UnknownType => {}
@@ -171,6 +179,32 @@ mod tests {
         let (key, content) = line(r#"{"merchant":"demo"}"#).unwrap();
         assert_eq!((key.merchant.as_str(), content), ("demo", None));
         assert_eq!(line("{}").unwrap_err().reason, MalformedReason::UnknownType);
+    }
+
+    #[test]
+    fn commands_of_all_workers_are_read() {
+        let merchant = r#""merchant":"demo""#;
+        let put = format!(r#"{merchant},"customer":"c","paypal":{{"email":"jo@example.com"}}"#);
+        for (message_type, data) in [
+            ("commission.credit", format!(r#"{merchant},"customer":"c","amount":"1","currency":"EUR""#)),
+            (
+                "adjustment.debit",
+                format!(
+                    r#"{merchant},"customer":"c","amount":"1","currency":"EUR","description":"d","actor":"a""#
+                ),
+            ),
+            ("withdrawal.request", format!(r#"{merchant},"customer":"c","currency":"EUR""#)),
+            ("customer.put", format!(r#"{merchant},"customer":"c","kind":"affiliate""#)),
+            ("payout-method.put", put),
+            ("preferences.put", format!(r#"{merchant},"name":"Demo","actor":"a""#)),
+        ] {
+            let body = format!(
+                r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{message_type}.v1",
+                "time":"2026-11-22T10:00:00Z","data":{{{data}}}}}"#
+            );
+            let (key, content) = Line::new(1, body.as_bytes()).command().unwrap();
+            assert_eq!((key.merchant.as_str(), content.is_some()), ("demo", true), "{message_type}");
+        }
     }
 
     #[test]

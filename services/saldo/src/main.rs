@@ -6,7 +6,6 @@ mod export;
 mod fate;
 mod ledger_access;
 mod lines;
-mod merchant;
 mod migrate;
 mod moment;
 mod operations;

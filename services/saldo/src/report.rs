@@ -1,5 +1,6 @@
 //! How results look: tables for people, JSON lines for programs.
 
+use std::fmt::Display;
 use std::io;
 
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
@@ -71,8 +72,13 @@ pub(crate) fn table<const N: usize>(
     output.line(table.trim_fmt())
 }
 
+/// What there may be, or an empty cell.
+pub(crate) fn optional(value: Option<&impl Display>) -> String {
+    value.map(ToString::to_string).unwrap_or_default()
+}
+
 /// Without what could command a terminal.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' | '\t' => ' ',
         c if c.is_control() => char::REPLACEMENT_CHARACTER,

@@ -26,29 +26,32 @@ commands! {
 }
 
 /// `commission.credit.v1`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "CommissionCreditData", into = "CommissionCreditData")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CommissionCredit {
     /// Whose customer earns.
     pub merchant: MerchantId,
     /// Who earns. Created as an affiliate when first seen.
     pub customer: CustomerId,
     /// How much.
+    #[serde(flatten)]
     pub money: Money,
     /// The order it was earned with.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<OrderId>,
     /// How far down the affiliate tree.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<Level>,
     /// A sentence for the customer's list of operations.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,
     /// Not credited before this; the merchant's hold period counts if it ends later.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub available_at: Option<Timestamp>,
 }
 
 /// Data of `commission.credit.v1`: an affiliate earned a commission.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "commission.credit.v1")]
 pub struct CommissionCreditData {
     /// The shop, as it is registered with Saldo.
     merchant: MerchantId,
@@ -59,19 +62,19 @@ pub struct CommissionCreditData {
     /// ISO 4217 code.
     currency: Currency,
     /// The order it was earned with.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     #[schemars(with = "OrderId")]
     order: Option<OrderId>,
     /// How far down the affiliate tree; 1 is the direct affiliate.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Level")]
     level: Option<Level>,
     /// For the customer's list of operations; no control characters but tab and line feed.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Note")]
     note: Option<Note>,
     /// Not credited before this RFC 3339 time; the merchant's hold period counts if it ends later.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Timestamp")]
     available_at: Option<Timestamp>,
 }
@@ -86,14 +89,6 @@ impl TryFrom<CommissionCreditData> for CommissionCredit {
     }
 }
 
-impl From<CommissionCredit> for CommissionCreditData {
-    fn from(credit: CommissionCredit) -> Self {
-        let CommissionCredit { merchant, customer, money, order, level, note, available_at } = credit;
-        let (amount, currency) = (money.into(), money.currency());
-        Self { merchant, customer, amount, currency, order, level, note, available_at }
-    }
-}
-
 impl CommandData for CommissionCredit {
     type Data = CommissionCreditData;
     const NAME: &'static str = "commission.credit";
@@ -101,24 +96,24 @@ impl CommandData for CommissionCredit {
 }
 
 /// `commission.reverse.v1`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "CommissionReverseData", into = "CommissionReverseData")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CommissionReverse {
     /// Whose commission.
     pub merchant: MerchantId,
     /// The `commission.credit` to take back.
     pub commission: Reference,
     /// How much of it; all that is left where `None`.
+    #[serde(flatten)]
     pub money: Option<Money>,
     /// Why, for the customer's list of operations.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Note>,
 }
 
 /// Data of `commission.reverse.v1`: a commission is taken back, wholly or in part.
-#[derive(Serialize, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(
-    title = "commission.reverse.v1",
     extend("dependentRequired" = { "amount": ["currency"], "currency": ["amount"] })
 )]
 pub struct CommissionReverseData {
@@ -128,15 +123,15 @@ pub struct CommissionReverseData {
     #[serde(deserialize_with = "object")]
     commission: Reference,
     /// How much of it, together with `currency`; all that is left where absent.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Amount")]
     amount: Option<Amount>,
     /// ISO 4217 code, the commission's.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Currency")]
     currency: Option<Currency>,
     /// Why, for the customer's list of operations; no control characters but tab and line feed.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present")]
     #[schemars(with = "Note")]
     reason: Option<Note>,
 }
@@ -152,19 +147,6 @@ impl TryFrom<CommissionReverseData> for CommissionReverse {
             (None, Some(_)) => return Err("amount: is missing; expected together with `currency`".into()),
         };
         Ok(Self { merchant, commission, money, reason })
-    }
-}
-
-impl From<CommissionReverse> for CommissionReverseData {
-    fn from(reverse: CommissionReverse) -> Self {
-        let CommissionReverse { merchant, commission, money, reason } = reverse;
-        Self {
-            merchant,
-            commission,
-            amount: money.map(Into::into),
-            currency: money.map(Money::currency),
-            reason,
-        }
     }
 }
 
@@ -200,7 +182,6 @@ event_data! {
 
 /// Data of `commission.credited.v1`: the commission is in the balance.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.credited.v1")]
 pub struct CommissionCredited {
     /// Whose customer.
     pub merchant: MerchantId,
@@ -228,7 +209,6 @@ pub struct CommissionCredited {
 
 /// Data of `commission.held.v1`: the commission is pending until its hold period ends.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.held.v1")]
 pub struct CommissionHeld {
     /// Whose customer.
     pub merchant: MerchantId,
@@ -256,7 +236,6 @@ pub struct CommissionHeld {
 
 /// Data of `commission.matured.v1`: the hold period is over, what is left of the commission is in the balance.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.matured.v1")]
 pub struct CommissionMatured {
     /// Whose customer.
     pub merchant: MerchantId,
@@ -276,7 +255,6 @@ pub struct CommissionMatured {
 
 /// Data of `commission.reversed.v1`: a commission, or a part of it, was taken back.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.reversed.v1")]
 pub struct CommissionReversed {
     /// Whose customer.
     pub merchant: MerchantId,
@@ -300,7 +278,6 @@ pub struct CommissionReversed {
 
 /// Data of `commission.refused.v1`: a command was understood and not carried out.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-#[schemars(title = "commission.refused.v1")]
 pub struct CommissionRefused {
     /// Whose command.
     pub merchant: MerchantId,

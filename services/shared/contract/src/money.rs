@@ -317,7 +317,7 @@ impl Money {
 }
 
 /// A string: no reader of JSON may make a float of it.
-pub(crate) fn written<S: serde::Serializer>(amount: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
+fn written<S: serde::Serializer>(amount: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(amount)
 }
 

@@ -62,8 +62,9 @@ impl Default for Preferences {
 #[serde(default, deny_unknown_fields)]
 #[schemars(inline)]
 pub struct WithdrawalPreferences {
-    /// Whether withdrawals can be requested; without it they cannot.
+    /// Whether withdrawals can be requested.
     #[serde(deserialize_with = "flag", skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = false))]
     pub enabled: bool,
     /// What must be reached, by currency; without one, nothing.
     #[serde(
@@ -75,6 +76,7 @@ pub struct WithdrawalPreferences {
     pub minimum: BTreeMap<Currency, Decimal>,
     /// By what it must be reached: `balance`, which is available, or the `amount` that is requested.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(extend("default" = "balance"))]
     pub minimum_rule: MinimumRule,
     /// By language, shown to whoever has reached the minimum.
     #[serde(skip_serializing_if = "is_default")]

@@ -1,14 +1,27 @@
 //! JSON Schemas of the messages, generated from the types that read and write them.
 
-use schemars::{JsonSchema, Schema, generate::SchemaSettings};
+use schemars::{JsonSchema, Schema, generate::SchemaSettings, transform::RecursiveTransform};
 use serde_json::{Value, json};
 
+use crate::adjustment::{
+    AdjustmentCredit, AdjustmentCredited, AdjustmentDebit, AdjustmentDebited, AdjustmentRefused,
+    AdjustmentReverse, AdjustmentReversed,
+};
 use crate::command::CommandData;
 use crate::commission::{
     CommissionCredit, CommissionCredited, CommissionHeld, CommissionMatured, CommissionRefused,
     CommissionReverse, CommissionReversed,
 };
+use crate::directory::{
+    CustomerPut, CustomerRefused, CustomerUpdated, PayoutMethodPut, PayoutMethodRefused, PayoutMethodUpdated,
+    PreferencesPut, PreferencesRefused, PreferencesUpdated,
+};
 use crate::event::EventData;
+use crate::withdrawal::{
+    WithdrawalApprove, WithdrawalApproved, WithdrawalCancel, WithdrawalCancelled, WithdrawalPaid,
+    WithdrawalPay, WithdrawalRefused, WithdrawalReject, WithdrawalRejected, WithdrawalRequest,
+    WithdrawalRequested,
+};
 use crate::{MessageId, Source, Timestamp};
 
 /// Where the message travels.
@@ -41,6 +54,33 @@ pub fn all() -> Vec<MessageSchema> {
         event::<CommissionMatured>(),
         event::<CommissionReversed>(),
         event::<CommissionRefused>(),
+        command::<AdjustmentCredit>(),
+        command::<AdjustmentDebit>(),
+        command::<AdjustmentReverse>(),
+        event::<AdjustmentCredited>(),
+        event::<AdjustmentDebited>(),
+        event::<AdjustmentReversed>(),
+        event::<AdjustmentRefused>(),
+        command::<WithdrawalRequest>(),
+        command::<WithdrawalApprove>(),
+        command::<WithdrawalPay>(),
+        command::<WithdrawalReject>(),
+        command::<WithdrawalCancel>(),
+        event::<WithdrawalRequested>(),
+        event::<WithdrawalApproved>(),
+        event::<WithdrawalPaid>(),
+        event::<WithdrawalRejected>(),
+        event::<WithdrawalCancelled>(),
+        event::<WithdrawalRefused>(),
+        command::<CustomerPut>(),
+        command::<PayoutMethodPut>(),
+        command::<PreferencesPut>(),
+        event::<CustomerUpdated>(),
+        event::<CustomerRefused>(),
+        event::<PayoutMethodUpdated>(),
+        event::<PayoutMethodRefused>(),
+        event::<PreferencesUpdated>(),
+        event::<PreferencesRefused>(),
     ]
 }
 
@@ -120,6 +160,7 @@ fn of<T: JsonSchema>() -> Value {
 
 fn generated<T: JsonSchema>(mut settings: SchemaSettings) -> Value {
     settings.meta_schema = None;
+    let settings = settings.with_transform(RecursiveTransform(tidy));
     let schema: Schema = settings.into_generator().into_root_schema_for::<T>();
     let mut schema = schema.to_value();
     if let Some(object) = schema.as_object_mut() {
@@ -127,4 +168,14 @@ fn generated<T: JsonSchema>(mut settings: SchemaSettings) -> Value {
         object.remove("title");
     }
     schema
+}
+
+/// Takes out what is true of the Rust types only: that absent is `None`, how many bits a number has.
+fn tidy(schema: &mut Schema) {
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+    if schema.get("type").is_some_and(|kind| kind == "integer") {
+        schema.remove("format");
+    }
 }

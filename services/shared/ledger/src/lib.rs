@@ -9,13 +9,16 @@ pub mod books;
 pub mod commission;
 pub mod customer;
 pub mod decide;
+pub mod display;
 pub mod entry;
 pub mod failure;
 pub mod merchant;
+pub mod minimum;
 pub mod read;
 pub mod rules;
 pub mod schema;
 pub mod store;
+pub mod treasury;
 pub mod vault;
 pub mod withdrawal;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::decide::Verdict;
-use ledger::{BatchId, Failure, Item, Store};
+use ledger::{BatchId, Failure, Item};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
@@ -30,6 +30,15 @@ pub(crate) struct Chores<H: Handler> {
     shared: Arc<Shared>,
     clerk: Clerk<H>,
     publisher: Publisher,
+}
+
+/// What is to be decided although no message asks for it.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// Parked commands that need not, or may not, wait any longer.
+    Parked,
+    /// What time has made due.
+    Due,
 }
 
 /// Why a round did not get through.
@@ -88,10 +97,10 @@ impl<H: Handler> Chores<H> {
             let done = tokio::select! {
                 // Not biased: when one chore takes longer than its interval, the others still get their turn.
                 () = shared.session.cancelled() => break End::Stopped,
-                () = shared.parked.notified() => self.decide_parked().await,
+                () = shared.parked.notified() => self.decide_all(Work::Parked).await,
                 _ = sweep.tick() => self.sweep(shared.settings.sweep_age).await,
-                _ = parked.tick() => self.decide_parked().await,
-                _ = due.tick() => self.decide_due().await,
+                _ = parked.tick() => self.decide_all(Work::Parked).await,
+                _ = due.tick() => self.decide_all(Work::Due).await,
             };
             match done {
                 Ok(()) => shared.health.fine(NAME),
@@ -154,28 +163,20 @@ impl<H: Handler> Chores<H> {
         Ok(())
     }
 
-    /// Decides parked commands that need not, or may not, wait any longer.
-    async fn decide_parked(&mut self) -> Result<(), Trouble> {
-        self.decide_all(async |store, skip| store.parked_due::<H>(skip, ROUND).await).await
-    }
-
-    /// Decides what time has made due.
-    async fn decide_due(&mut self) -> Result<(), Trouble> {
-        self.decide_all(async |store, skip| H::due(store, skip, ROUND).await).await
-    }
-
-    /// Decides all that `find` finds, round by round. What cannot be decided yet is skipped, so that it holds
-    /// nobody else up, and looked at again next time.
-    async fn decide_all(
-        &mut self,
-        find: impl AsyncFn(&mut Store, i64) -> Result<Vec<Arc<Item<H::Command>>>, Failure>,
-    ) -> Result<(), Trouble> {
+    /// Decides all that there is to be decided of a kind, round by round. What cannot be decided yet is skipped, so
+    /// that it holds nobody else up, and looked at again next time.
+    async fn decide_all(&mut self, work: Work) -> Result<(), Trouble> {
+        let rules = Arc::clone(self.clerk.rules());
         let limit = self.shared.settings.database_timeout;
         let mut undecided = 0;
         loop {
             let store = self.clerk.store().await?;
             let skip = i64::try_from(undecided).unwrap_or(i64::MAX);
-            let items = timeout(limit, find(store, skip)).await.map_err(|_| no_answer())??;
+            let found = match work {
+                Work::Parked => timeout(limit, store.parked_due(&*rules, skip, ROUND)).await,
+                Work::Due => timeout(limit, H::due(store, skip, ROUND)).await,
+            };
+            let items = found.map_err(|_| no_answer())??;
             if items.is_empty() || self.shared.session.is_cancelled() {
                 break;
             }

@@ -45,7 +45,7 @@ impl<R: Rules> Clerk<R> {
     }
 
     /// The rules it decides by.
-    pub(crate) fn rules(&self) -> &R {
+    pub(crate) fn rules(&self) -> &Arc<R> {
         &self.rules
     }
 

@@ -5,7 +5,7 @@
 //! `deploy/rabbitmq/definitions.json` is written from here. The management API's side is in
 //! [`crate::management`]; a worker itself only checks that its objects exist ([`check_existence`]).
 
-use contract::commission;
+use contract::{adjustment, commission, directory, withdrawal};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind, ExchangeKind};
@@ -33,9 +33,9 @@ pub fn dead_queue(worker: &str) -> String {
 /// Workers and the routing keys their queues are bound with.
 const WORKERS: [(&str, &[&str]); 4] = [
     (commission::WORKER, &[commission::ROUTING]),
-    ("adjustments", &["*.adjustment.#"]),
-    ("withdrawals", &["*.withdrawal.#"]),
-    ("directory", &["*.customer.#", "*.payout-method.#", "*.preferences.#"]),
+    (adjustment::WORKER, &[adjustment::ROUTING]),
+    (withdrawal::WORKER, &[withdrawal::ROUTING]),
+    (directory::WORKER, &directory::ROUTING),
 ];
 
 /// Limits that operators may change.

@@ -7,7 +7,8 @@ use contract::{Currency, CustomerId, EntryId, MerchantId, Reference, SignedAmoun
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{Result, parsed};
+use super::{Result, parsed, reference};
+use crate::EntryKind;
 
 /// An entry as people see it.
 #[derive(Debug, Clone, Serialize)]
@@ -30,12 +31,31 @@ pub struct Operation {
     pub note: Option<String>,
     /// Who did it, where a person did.
     pub actor: Option<String>,
+    /// The broker user who published the command, where one is required.
+    pub user: Option<String>,
+    /// What the other side calls it, such as the reference of a payment.
+    pub reference: Option<String>,
+    /// The entry that this one takes back.
+    pub reverses: Option<EntryId>,
+    /// The entry that took this one back.
+    pub reversed_by: Option<EntryId>,
     /// When it happened, says the publisher.
     pub occurred_at: Timestamp,
     /// When it was posted, by the database's clock.
     pub recorded_at: Timestamp,
     /// The command that caused it.
     pub command: Option<Reference>,
+}
+
+/// Which operations are asked for. The default is all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Period {
+    /// Not those that were recorded before this.
+    pub since: Option<Timestamp>,
+    /// Only those that were recorded before this.
+    pub until: Option<Timestamp>,
+    /// Only these kinds; all where it is empty.
+    pub kinds: Vec<EntryKind>,
 }
 
 /// Where a page ended: the number of the oldest entry that was shown, for each account.
@@ -54,7 +74,8 @@ pub struct OperationsPage {
 /// A customer's operations in all currencies, newest first, at most `limit`.
 ///
 /// Within an account the entries' numbers order them, whatever the clock did; between accounts the time they were
-/// posted at does. Each account is read from its newest entry backwards along the primary key.
+/// recorded at does. Each account is read from its newest entry of the period backwards along the primary key; of
+/// kinds that are rare, far.
 ///
 /// # Errors
 /// The database's.
@@ -62,23 +83,36 @@ pub async fn operations(
     connection: &mut PgConnection,
     merchant: &MerchantId,
     customer: &CustomerId,
+    period: &Period,
     from: &OperationsFrom,
     limit: i64,
 ) -> Result<OperationsPage> {
+    let kinds: Vec<String> = period.kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
+    // Accounts by their unique index, entries by their primary key, what took one back by entry_reversed.
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT e.account_id AS "account_id!", e.number AS "number!", a.currency AS "currency!",
                   e.kind AS "kind!", e.amount AS "amount!", e.balance_after AS "balance_after!",
                   e.order_number AS "order?", e.level AS "level?", e.note AS "note?", e.actor AS "actor?",
+                  e.user_id AS "user?", e.reference AS "reference?", e.reverses AS "reverses?",
+                  back.number AS "reversed_by?",
                   e.occurred_at AS "occurred_at!", e.recorded_at AS "recorded_at!",
                   i.source AS "source?", i.id AS "command_id?"
            FROM account a
            LEFT JOIN unnest($3::bigint[], $4::bigint[]) AS shown (account_id, number) ON shown.account_id = a.id
            CROSS JOIN LATERAL (
+               SELECT CASE WHEN $6::timestamptz IS NULL THEN 0 ELSE entries_before(a.id, $6) END AS before,
+                      CASE WHEN $7::timestamptz IS NULL THEN a.entries ELSE entries_before(a.id, $7) END AS last
+               OFFSET 0 -- once an account, not once an entry
+           ) period
+           CROSS JOIN LATERAL (
                SELECT * FROM entry e
-               WHERE e.account_id = a.id AND e.number < coalesce(shown.number, 9223372036854775807)
+               WHERE e.account_id = a.id AND e.number > period.before
+                 AND e.number <= least(period.last, shown.number - 1)
+                 AND (cardinality($8::text[]) = 0 OR e.kind = ANY($8))
                ORDER BY e.number DESC LIMIT $5
            ) e
+           LEFT JOIN entry back ON back.account_id = e.account_id AND back.reverses = e.number
            LEFT JOIN inbox i ON i.key = e.command
            WHERE a.merchant = $1 AND a.customer = $2
            ORDER BY e.account_id, e.number DESC"#,
@@ -88,6 +122,9 @@ pub async fn operations(
         &from.0.values().copied().collect::<Vec<_>>(),
         // One more than is shown says whether anything is left.
         limit.saturating_add(1),
+        period.since.map(Timestamp::get),
+        period.until.map(Timestamp::get),
+        &kinds,
     )
     .fetch_all(connection)
     .await?;
@@ -101,6 +138,19 @@ pub async fn operations(
     next.0.extend(rows.iter().map(|row| (row.account_id, row.number)));
     let operations = rows.into_iter().map(Operation::try_from).collect::<Result<_>>()?;
     Ok(OperationsPage { operations, next: left.then_some(next) })
+}
+
+/// A customer's newest operation.
+///
+/// # Errors
+/// The database's.
+pub async fn last_operation(
+    connection: &mut PgConnection,
+    merchant: &MerchantId,
+    customer: &CustomerId,
+) -> Result<Option<Operation>> {
+    let (all, newest) = (Period::default(), OperationsFrom::default());
+    Ok(operations(connection, merchant, customer, &all, &newest, 1).await?.operations.pop())
 }
 
 /// The first `limit` of several sequences: always the head that has the latest time. Also whether anything is left.
@@ -132,6 +182,10 @@ struct Row {
     level: Option<i16>,
     note: Option<String>,
     actor: Option<String>,
+    user: Option<String>,
+    reference: Option<String>,
+    reverses: Option<i64>,
+    reversed_by: Option<i64>,
     occurred_at: time::OffsetDateTime,
     recorded_at: time::OffsetDateTime,
     source: Option<String>,
@@ -142,14 +196,10 @@ impl TryFrom<Row> for Operation {
     type Error = sqlx::Error;
     fn try_from(row: Row) -> Result<Self> {
         let currency: Currency = parsed("account.currency", &row.currency)?;
-        let command = match (row.source, row.command_id) {
-            (Some(source), Some(id)) => {
-                Some(Reference { source: parsed("inbox.source", &source)?, id: parsed("inbox.id", &id)? })
-            }
-            _ => None,
-        };
+        let command = reference(row.source, row.command_id)?;
+        let entry = |number| EntryId { account: row.account_id, number };
         Ok(Self {
-            id: EntryId { account: row.account_id, number: row.number },
+            id: entry(row.number),
             kind: row.kind,
             amount: SignedAmount::new(row.amount, currency),
             balance_after: SignedAmount::new(row.balance_after, currency),
@@ -158,6 +208,10 @@ impl TryFrom<Row> for Operation {
             level: row.level,
             note: row.note,
             actor: row.actor,
+            user: row.user,
+            reference: row.reference,
+            reverses: row.reverses.map(entry),
+            reversed_by: row.reversed_by.map(entry),
             occurred_at: row.occurred_at.into(),
             recorded_at: row.recorded_at.into(),
             command,
