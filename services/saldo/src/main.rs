@@ -3,6 +3,7 @@
 
 mod balance;
 mod customers;
+mod export;
 mod fate;
 mod keys;
 mod ledger_access;
@@ -22,6 +23,7 @@ mod topology;
 mod totals;
 mod tracker;
 mod withdrawals;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,6 +85,8 @@ enum Command {
     /// The keys that payout details are encrypted with
     #[command(subcommand)]
     Keys(keys::Command),
+    Verify(verify::Arguments),
+    Export(export::Arguments),
 }
 
 #[tokio::main]
@@ -100,6 +104,8 @@ async fn main() -> ExitCode {
         Command::Withdrawals(arguments) => withdrawals::run(arguments, config, &mut output).await,
         Command::Totals(arguments) => totals::run(arguments, config, &mut output).await,
         Command::Keys(command) => keys::run(command, config, &mut output).await,
+        Command::Export(arguments) => export::run(arguments, config, &mut output).await,
+        Command::Verify(arguments) => verify::run(arguments, config, &mut output).await,
     };
     let done = done.and_then(|status| Ok(output.flush().map(|()| status)?));
     match done {
