@@ -10,4 +10,5 @@ mod path;
 mod pushback;
 mod rights;
 mod shutdown;
+mod story;
 mod waiting;
