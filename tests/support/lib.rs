@@ -6,7 +6,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
 pub mod broker;
+pub mod bulk;
 pub mod check;
+pub mod command_line;
 pub mod message;
 pub mod wire;
 pub mod worker_process;
@@ -16,7 +18,9 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use broker::{Collector, Publisher};
+pub use bulk::Bulk;
 pub use check::{COMMISSIONS, seeded};
+pub use command_line::{Ran, Scratch};
 pub use message::{credit, reverse};
 pub use worker_process::{Worker, WorkerBuilder};
 pub use world::World;

@@ -71,13 +71,7 @@ impl WorkerBuilder {
         let log = std::env::temp_dir().join(format!("saldo-worker-{}-{number}.log", std::process::id()));
         let output = File::create(&log).unwrap();
         let mut command = Command::new(program(&self.program));
-        // A developer's own settings are not the test's.
-        for (name, _) in std::env::vars_os() {
-            let upper = name.to_string_lossy().to_uppercase();
-            if upper.starts_with("SALDO__") || ["SALDO_CONFIG", "SALDO_FAULT"].contains(&upper.as_str()) {
-                command.env_remove(name);
-            }
-        }
+        forget_settings(&mut command);
         let child = command
             .envs(&self.environment)
             .env("SALDO__HEALTH__LISTEN", format!("127.0.0.1:{port}"))
@@ -106,6 +100,23 @@ pub fn program(name: &str) -> PathBuf {
         .map(|folder| folder.join(name))
         .find(|program| program.exists())
         .unwrap_or_else(|| panic!("{name} is not built beside {}", test.display()))
+}
+
+/// A developer's own settings are not the test's.
+pub(crate) fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let upper = name.to_string_lossy().to_uppercase();
+        if upper.starts_with("SALDO__") || ["SALDO_CONFIG", "SALDO_FAULT"].contains(&upper.as_str()) {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// The most memory that a process has had resident, in bytes; 0 once it has ended.
+pub(crate) fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
 }
 
 /// A running worker. Killed when dropped; its log is printed if the test fails.
@@ -205,9 +216,7 @@ impl Worker {
 
     /// The most memory it has had resident, in bytes.
     pub fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+        peak_memory(self.id())
     }
 }
 

@@ -46,8 +46,24 @@ pub(crate) async fn connect(database: Option<Database>) -> Result<PgConnection, 
 pub(crate) async fn open(
     config: Option<&Path>,
 ) -> Result<PgConnection, Box<dyn std::error::Error + Send + Sync>> {
+    open_with(config, STATEMENT_TIMEOUT).await
+}
+
+/// The same for a command that reads a whole ledger, however long that takes. A host that vanishes meanwhile is
+/// still noticed: the connection is kept alive.
+pub(crate) async fn open_for_long(
+    config: Option<&Path>,
+) -> Result<PgConnection, Box<dyn std::error::Error + Send + Sync>> {
+    // To Postgres, zero is no limit.
+    open_with(config, Duration::ZERO).await
+}
+
+async fn open_with(
+    config: Option<&Path>,
+    timeout: Duration,
+) -> Result<PgConnection, Box<dyn std::error::Error + Send + Sync>> {
     let mut settings = Settings::read(config);
-    let database = settings.database(STATEMENT_TIMEOUT);
+    let database = settings.database(timeout);
     settings.finish()?;
     Ok(connect(database).await?)
 }

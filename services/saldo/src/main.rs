@@ -2,10 +2,14 @@
 //! else to standard error.
 
 mod balance;
+mod customers;
+mod export;
 mod fate;
+mod keys;
 mod ledger_access;
 mod lines;
 mod migrate;
+mod moment;
 mod operations;
 mod outcomes;
 mod output;
@@ -14,8 +18,12 @@ mod report;
 mod run;
 mod send;
 mod settings;
+mod sheet;
 mod topology;
+mod totals;
 mod tracker;
+mod withdrawals;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,6 +50,8 @@ Settings, each read only by the commands that need it:
   SALDO__BROKER__URL              amqp://user:password@host:5672/%2f
   SALDO__BROKER__MANAGEMENT_URL   http://user:password@host:15672
   SALDO__BROKER__WATCH_URL        as whom `publish --watch` listens; default: SALDO__BROKER__URL
+  SALDO__TREASURY__DATABASE_URL   as SALDO__DATABASE__URL, a login that may read and seal payout details
+  SALDO__PAYOUT__KEYS             what those are encrypted with: ID:KEY[,ID:KEY…], the current one first
 
 They can also stand in a TOML file (database.url and so on); the environment wins.
 
@@ -65,13 +75,18 @@ enum Command {
     /// The broker's exchanges, queues, bindings and policies
     #[command(subcommand)]
     Topology(topology::Command),
-    /// The shops
-    #[command(subcommand)]
-    Merchant(merchant::Command),
     Publish(publish::Arguments),
     Outcomes(outcomes::Arguments),
+    Customers(customers::Arguments),
     Balance(balance::Arguments),
     Operations(operations::Arguments),
+    Withdrawals(withdrawals::Arguments),
+    Totals(totals::Arguments),
+    /// The keys that payout details are encrypted with
+    #[command(subcommand)]
+    Keys(keys::Command),
+    Verify(verify::Arguments),
+    Export(export::Arguments),
 }
 
 #[tokio::main]
@@ -81,11 +96,16 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Migrate => migrate::run(config, &mut output).await,
         Command::Topology(command) => topology::run(command, config, &mut output).await,
-        Command::Merchant(command) => merchant::run(command, config, &mut output).await,
         Command::Publish(arguments) => publish::run(arguments, config, &mut output).await,
         Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,
+        Command::Customers(arguments) => customers::run(arguments, config, &mut output).await,
         Command::Balance(arguments) => balance::run(arguments, config, &mut output).await,
         Command::Operations(arguments) => operations::run(arguments, config, &mut output).await,
+        Command::Withdrawals(arguments) => withdrawals::run(arguments, config, &mut output).await,
+        Command::Totals(arguments) => totals::run(arguments, config, &mut output).await,
+        Command::Keys(command) => keys::run(command, config, &mut output).await,
+        Command::Export(arguments) => export::run(arguments, config, &mut output).await,
+        Command::Verify(arguments) => verify::run(arguments, config, &mut output).await,
     };
     let done = done.and_then(|status| Ok(output.flush().map(|()| status)?));
     match done {

@@ -30,7 +30,15 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "22.11.2026", "2026-02-30", "2026-11-22T10:00:00", "2026-11-22 10", "1969-12-31", "yesterday!"] {
+        for text in [
+            "",
+            "22.11.2026",
+            "2026-02-30",
+            "2026-11-22T10:00:00",
+            "2026-11-22 10",
+            "1969-12-31",
+            "yesterday!",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

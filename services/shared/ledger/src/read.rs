@@ -12,9 +12,11 @@
 mod accounts;
 mod chain;
 mod customers;
+mod export;
 mod operations;
 mod outcomes;
 mod standing;
+mod verify;
 mod withdrawals;
 
 pub use accounts::{Balance, BalanceAt, Totals, balances, balances_at, balances_of, totals};
@@ -22,17 +24,17 @@ pub use chain::{Chain, ChainFault, verify_chain};
 pub use customers::{
     Customer, CustomerSort, CustomersFrom, CustomersPage, CustomersWanted, customer, customers,
 };
+pub use export::{Journal, JournalEntry, Opening};
 pub use operations::{Operation, OperationsFrom, OperationsPage, Period, last_operation, operations};
 pub use outcomes::{Outcome, outcome, outcomes};
 pub use standing::{Standing, standing};
+pub use verify::{Check, Extent, Fault, Head, HeadFault, Heads, Observer, Verification, VerifyError, verify};
 pub use withdrawals::{
     Transition, Withdrawal, WithdrawalFrom, WithdrawalsPage, open_withdrawals, withdrawal, withdrawal_owner,
     withdrawals,
 };
 
 use contract::{KeyHash, Reference};
-
-use accounts::AccountRow;
 
 /// A value that the schema's own checks or the domain rule out, or a database's error.
 type Result<T> = std::result::Result<T, sqlx::Error>;
