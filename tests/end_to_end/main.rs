@@ -1,6 +1,7 @@
 //! End-to-end tests: real Postgres, real RabbitMQ, real worker processes. Each test has a world of its own.
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
+mod adjustments;
 mod conflicts;
 mod exactly_once;
 mod hostile;
@@ -9,6 +10,8 @@ mod outages;
 mod path;
 mod pushback;
 mod rights;
+mod shop;
 mod shutdown;
 mod story;
 mod waiting;
+mod withdrawals;
