@@ -19,7 +19,8 @@ use contract::directory::{
     PayoutMethodUpdated, PreferencesPut, PreferencesRefused, PreferencesUpdated, PutRefused,
 };
 use contract::{
-    Commands, CustomerId, Event, KeyHash, MerchantId, PayoutMethod, ReasonCode, Received, Refusal, Timestamp,
+    Commands, ContentHash, CustomerId, Event, KeyHash, MerchantId, PayoutMethod, ReasonCode, Received,
+    Refusal, Timestamp,
 };
 use ledger::rules::Refused;
 use ledger::vault::{Purpose, Sealed, Vault};
@@ -93,6 +94,18 @@ impl Rules for Directory {
 
     fn patience(&self, _: &DirectoryCommand) -> Duration {
         self.patience
+    }
+
+    fn fingerprint(&self, received: &Received<DirectoryCommand>) -> ContentHash {
+        if received.command.is_secret() { self.vault.fingerprint(received.content) } else { received.content }
+    }
+
+    fn is_same(&self, received: &Received<DirectoryCommand>, stored: ContentHash) -> bool {
+        if received.command.is_secret() {
+            self.vault.is_fingerprint(stored, received.content)
+        } else {
+            received.content == stored
+        }
     }
 
     fn conceal(&self, received: &Received<DirectoryCommand>, body: &[u8]) -> Option<Sealed> {

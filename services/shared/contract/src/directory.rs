@@ -131,6 +131,7 @@ impl CommandData for PayoutMethodPut {
     const NAME: &'static str = "payout-method.put";
     const TYPE: &'static str = "payout-method.put.v1";
     const IS_PUT: bool = true;
+    const IS_SECRET: bool = true;
 }
 
 /// `preferences.put.v1`
