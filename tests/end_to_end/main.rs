@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod exactly_once;
+mod export;
 mod hostile;
 mod kills;
 mod outages;
@@ -10,4 +11,5 @@ mod path;
 mod pushback;
 mod rights;
 mod shutdown;
+mod verify;
 mod waiting;

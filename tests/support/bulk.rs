@@ -135,8 +135,8 @@ impl Bulk {
         .unwrap();
     }
 
-    /// Sends everything, and what it makes of the accounts.
-    pub async fn finish(mut self) {
+    /// Sends everything, and what it makes of the accounts. More can be posted afterwards.
+    pub async fn finish(&mut self) {
         self.flush().await;
         let accounts = &self.accounts;
         sqlx::query(

@@ -69,9 +69,6 @@ enum Command {
     /// The broker's exchanges, queues, bindings and policies
     #[command(subcommand)]
     Topology(topology::Command),
-    /// The shops
-    #[command(subcommand)]
-    Merchant(merchant::Command),
     Publish(publish::Arguments),
     Outcomes(outcomes::Arguments),
     Balance(balance::Arguments),
@@ -87,7 +84,6 @@ async fn main() -> ExitCode {
     let done = match command {
         Command::Migrate => migrate::run(config, &mut output).await,
         Command::Topology(command) => topology::run(command, config, &mut output).await,
-        Command::Merchant(command) => merchant::run(command, config, &mut output).await,
         Command::Publish(arguments) => publish::run(arguments, config, &mut output).await,
         Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,
         Command::Balance(arguments) => balance::run(arguments, config, &mut output).await,

@@ -1,0 +1,1 @@
+//! `saldo export`: an accountant's journal, whatever people have typed.
