@@ -11,5 +11,6 @@ mod path;
 mod pushback;
 mod rights;
 mod shutdown;
+mod story;
 mod verify;
 mod waiting;

@@ -439,10 +439,8 @@ async fn memory_does_not_grow_with_the_ledger() {
     for entries in [few, many()] {
         let world = World::new().await;
         let mut bulk = Bulk::new(&world).await;
-        let mut places = Vec::new();
-        for n in 0..entries / 20 {
-            places.push(bulk.account(&format!("customer-{n}"), "EUR").await);
-        }
+        let customers = (0..entries / 20).map(|n| format!("customer-{n}"));
+        let places = bulk.accounts(customers, "EUR").await;
         for n in 0..entries {
             // A tenth of all belongs to one account.
             let place = if n % 10 == 0 { places[0] } else { places[n * 7919 % places.len()] };

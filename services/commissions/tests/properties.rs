@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use commissions::Commissions;
 use contract::commission::{CommissionCommand, CommissionMature};
-use contract::{Commands as _, KeyHash, Received, Timestamp};
+use contract::{Commands as _, KeyHash, Preferences, Received, Timestamp};
 use ledger::decide::{ItemOrigin, Stored, Verdict, decide};
 use ledger::entry::{Hashed, genesis};
 use ledger::{
-    Account, AccountKey, Awaited, Books, Commission, CommissionState, Entry, Item, Merchant, Named,
+    Account, AccountKey, Awaited, Books, Commission, CommissionState, Entry, Item, Merchant, Named, Naming,
     Rules as _,
 };
 use proptest::prelude::*;
@@ -53,14 +53,20 @@ impl Tables {
     fn carry_out(&mut self, items: &[Command]) -> Vec<Verdict> {
         let mut books = Books::new("commissions", self.now());
         if self.registered {
-            let merchant = json!({ "merchant": "acme", "name": "Acme", "hold_days": self.hold_days });
-            books.load_merchant(serde_json::from_value::<Merchant>(merchant).unwrap());
+            books.load_merchant(Merchant {
+                id: "acme".parse().unwrap(),
+                name: "Acme".parse().unwrap(),
+                hold_days: self.hold_days,
+                preferences: Preferences::default(),
+                put_at: None,
+            });
         }
         for needs in items.iter().map(|item| RULES.needs(&item.received.command)) {
             if let Some(key) = needs.account.filter(|_| self.registered) {
                 self.account(&key);
             }
-            let Some(name) = needs.names.map(|key| key.hash()) else { continue };
+            let Some(Naming::Commission(key)) = needs.names else { continue };
+            let name = key.hash();
             if let Some(commission) = self.commissions.get(&name) {
                 books.load_named(name, Named::Commission(commission.clone()));
             } else if let Some((Stored { outcome: Some(_), .. }, message_type)) = self.inbox.get(&name) {
@@ -76,7 +82,7 @@ impl Tables {
             self.waiting.drain(..).partition(|(awaited, item)| match awaited {
                 _ if items.iter().any(|scanned| Arc::ptr_eq(scanned, item)) => true,
                 Awaited::Command(key) => keys.contains(key) && undecided(key),
-                Awaited::Merchant(_) => false,
+                Awaited::Merchant(_) | Awaited::Customer(..) => false,
             });
         self.waiting = rest;
         let waiters = taken
@@ -133,7 +139,7 @@ impl Tables {
             .iter()
             .filter(|(awaited, item)| match (awaited, item.origin) {
                 (_, ItemOrigin::Parked { deadline, .. }) if deadline <= self.now() => true,
-                (Awaited::Merchant(_), _) => self.registered,
+                (Awaited::Merchant(_) | Awaited::Customer(..), _) => self.registered,
                 (Awaited::Command(key), _) => {
                     self.inbox.get(key).is_some_and(|(stored, _)| stored.outcome.is_some())
                 }
@@ -212,7 +218,10 @@ fn rehash(previous: [u8; 32], key: &AccountKey, entry: &Entry) -> [u8; 32] {
         order: posting.order.as_ref().map_or("", |order| order.as_str()),
         level: posting.level.map_or(0, contract::Level::get),
         note: posting.note.as_ref().map_or("", |note| note.as_str()),
-        actor: posting.actor.as_deref().unwrap_or(""),
+        actor: "",
+        user: "",
+        reference: "",
+        reverses: 0,
         occurred_at: posting.occurred_at,
         recorded_at: entry.recorded_at,
     }

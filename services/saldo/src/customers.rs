@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use clap::ValueEnum;
-use contract::{Currency, MerchantId};
+use contract::{Currency, MerchantId, PersonName};
 use ledger::read::{self, Customer, CustomerSort, CustomersWanted};
 
 use crate::output::Output;
@@ -89,14 +89,15 @@ fn print(customers: &[Customer], json: bool, output: &mut Output) -> io::Result<
         // Somebody without an account is a customer too.
         let accounts = customer.accounts.iter().map(Some).chain(customer.accounts.is_empty().then_some(None));
         accounts.map(|account| {
-            let [currency, balance, held, available, pending] = account.map_or_else(Default::default, |account| {
-                let figures = [account.balance, account.held, account.available, account.pending];
-                let [balance, held, available, pending] = figures.map(|figure| figure.to_string());
-                [account.currency.to_string(), balance, held, available, pending]
-            });
+            let [currency, balance, held, available, pending] =
+                account.map_or_else(Default::default, |account| {
+                    let figures = [account.balance, account.held, account.available, account.pending];
+                    let [balance, held, available, pending] = figures.map(|figure| figure.to_string());
+                    [account.currency.to_string(), balance, held, available, pending]
+                });
             [
                 customer.customer.to_string(),
-                report::optional(customer.name.as_ref()),
+                report::optional(customer.name.as_ref().map(PersonName::as_str)),
                 customer.kind.to_string(),
                 currency,
                 balance,

@@ -18,19 +18,20 @@ const BATCH: i64 = 500;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Print a new key, as the setting payout.keys takes it
+    /// Print a new key, as the setting `payout.keys` takes it
     ///
-    /// Goes to the front of payout.keys (SALDO__PAYOUT__KEYS), with a comma before what stands there; see `rotate`.
+    /// Goes to the front of `payout.keys` (`SALDO__PAYOUT__KEYS`), with a comma before what stands there; see
+    /// `rotate`.
     #[command(after_help = "Example:\n  saldo keys generate >new-key && chmod 600 new-key")]
     Generate,
-    /// Encrypt payout details with the current key, the first of payout.keys
+    /// Encrypt payout details with the current key, the first of `payout.keys`
     ///
-    /// To change the key: put a new one (`saldo keys generate`) before the old one in payout.keys of the directory
+    /// To change the key: put a new one (`saldo keys generate`) before the old one in `payout.keys` of the directory
     /// worker and of this command, restart the worker, run this, and take the old key out. Dead letters keep the key
     /// that they were encrypted with: replay or discard them first. Can be interrupted and run again at any time.
     ///
-    /// Needs the settings treasury.database_url (a login of the role saldo_treasurer) and payout.keys. Exit status 1 if
-    /// anything is left that is encrypted with another key.
+    /// Needs the settings `treasury.database_url` (a login of the role `saldo_treasurer`) and `payout.keys`. Exit
+    /// status 1 if anything is left that is encrypted with another key.
     #[command(after_help = "Example:\n  SALDO__PAYOUT__KEYS=$new,$old saldo keys rotate")]
     Rotate {
         /// Print a JSON object
@@ -69,7 +70,7 @@ async fn rotate(json: bool, config: Option<&Path>, output: &mut Output) -> Done 
     let mut connection = ledger_access::connect(database).await?;
     let mut report = Report { key: vault.current().to_owned(), ..Report::default() };
     let all = treasury::left_to_rotate(&mut connection, &vault).await?;
-    let bar = output.progress(u64::try_from(all).unwrap_or(0));
+    let bar = Output::progress(u64::try_from(all).unwrap_or(0));
     let done = all_of_it(&mut connection, &vault, &mut report, &bar, output).await;
     bar.finish_and_clear();
     done?;

@@ -2,8 +2,10 @@
 //! else to standard error.
 
 mod balance;
+mod customers;
 mod export;
 mod fate;
+mod keys;
 mod ledger_access;
 mod lines;
 mod migrate;
@@ -18,7 +20,9 @@ mod send;
 mod settings;
 mod sheet;
 mod topology;
+mod totals;
 mod tracker;
+mod withdrawals;
 mod verify;
 
 use std::path::PathBuf;
@@ -46,6 +50,8 @@ Settings, each read only by the commands that need it:
   SALDO__BROKER__URL              amqp://user:password@host:5672/%2f
   SALDO__BROKER__MANAGEMENT_URL   http://user:password@host:15672
   SALDO__BROKER__WATCH_URL        as whom `publish --watch` listens; default: SALDO__BROKER__URL
+  SALDO__TREASURY__DATABASE_URL   as SALDO__DATABASE__URL, a login that may read and seal payout details
+  SALDO__PAYOUT__KEYS             what those are encrypted with: ID:KEY[,ID:KEY…], the current one first
 
 They can also stand in a TOML file (database.url and so on); the environment wins.
 
@@ -71,8 +77,14 @@ enum Command {
     Topology(topology::Command),
     Publish(publish::Arguments),
     Outcomes(outcomes::Arguments),
+    Customers(customers::Arguments),
     Balance(balance::Arguments),
     Operations(operations::Arguments),
+    Withdrawals(withdrawals::Arguments),
+    Totals(totals::Arguments),
+    /// The keys that payout details are encrypted with
+    #[command(subcommand)]
+    Keys(keys::Command),
     Verify(verify::Arguments),
     Export(export::Arguments),
 }
@@ -86,8 +98,12 @@ async fn main() -> ExitCode {
         Command::Topology(command) => topology::run(command, config, &mut output).await,
         Command::Publish(arguments) => publish::run(arguments, config, &mut output).await,
         Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,
+        Command::Customers(arguments) => customers::run(arguments, config, &mut output).await,
         Command::Balance(arguments) => balance::run(arguments, config, &mut output).await,
         Command::Operations(arguments) => operations::run(arguments, config, &mut output).await,
+        Command::Withdrawals(arguments) => withdrawals::run(arguments, config, &mut output).await,
+        Command::Totals(arguments) => totals::run(arguments, config, &mut output).await,
+        Command::Keys(command) => keys::run(command, config, &mut output).await,
         Command::Export(arguments) => export::run(arguments, config, &mut output).await,
         Command::Verify(arguments) => verify::run(arguments, config, &mut output).await,
     };

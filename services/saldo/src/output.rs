@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 /// Standard output for results, buffered; standard error for messages.
@@ -40,6 +41,17 @@ impl Output {
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.results.flush()
+    }
+
+    /// A progress bar on standard error, where a person sees it.
+    pub(crate) fn progress(length: u64) -> ProgressBar {
+        let bar = ProgressBar::new(length);
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left")
+        {
+            bar.set_style(style);
+        }
+        bar
     }
 
     /// Whether a person reads the results.

@@ -73,8 +73,8 @@ pub(crate) fn table<const N: usize>(
 }
 
 /// What there may be, or an empty cell.
-pub(crate) fn optional(value: Option<&impl Display>) -> String {
-    value.map(ToString::to_string).unwrap_or_default()
+pub(crate) fn optional(value: Option<impl Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 /// Without what could command a terminal.

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ledger::store::Settings as Database;
-use secrecy::SecretString;
+use ledger::vault::Vault;
+use secrecy::{ExposeSecret, SecretString};
 use worker::management;
 use worker::settings::{Reader, SettingsError};
 
@@ -40,9 +41,19 @@ impl Settings {
 
     /// `database.url`; a statement may take `timeout`. `None` if it is not usable, which `finish` reports.
     pub(crate) fn database(&mut self, timeout: Duration) -> Option<Database> {
-        use secrecy::ExposeSecret;
         let url = self.0.database_url();
         Database::from_url(url.expose_secret(), "saldo", timeout).ok()
+    }
+
+    /// `treasury.database_url`, in the same way.
+    pub(crate) fn treasury(&mut self, timeout: Duration) -> Option<Database> {
+        let url = self.0.treasury_database_url();
+        Database::from_url(url.expose_secret(), "saldo", timeout).ok()
+    }
+
+    /// `payout.keys`. `None` if they are not usable, which `finish` reports.
+    pub(crate) fn vault(&mut self) -> Option<Vault> {
+        self.0.vault()
     }
 
     /// `database.url` where it is set.

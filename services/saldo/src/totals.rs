@@ -34,7 +34,15 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
         let rows = totals.iter().map(|totals| {
             let figures = [totals.owed, totals.overdrawn, totals.balance, totals.held, totals.pending];
             let [owed, overdrawn, balance, held, pending] = figures.map(|figure| figure.to_string());
-            [totals.currency.to_string(), totals.accounts.to_string(), owed, overdrawn, balance, held, pending]
+            [
+                totals.currency.to_string(),
+                totals.accounts.to_string(),
+                owed,
+                overdrawn,
+                balance,
+                held,
+                pending,
+            ]
         });
         let header = ["currency", "accounts", "owed", "overdrawn", "balance", "held", "pending"];
         report::table(header, &[1, 2, 3, 4, 5, 6], rows, output)?;

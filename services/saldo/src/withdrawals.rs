@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use clap::Subcommand;
-use contract::payout::{BankAccount, OtherMethod, Paypal};
+use contract::payout::{BankAccount, Bic, OtherMethod, Paypal};
 use contract::{Actor, CustomerId, MerchantId, PayoutMethod, WithdrawalId, WithdrawalState};
 use ledger::read::{self, Transition, Withdrawal};
 use ledger::treasury;
@@ -66,7 +66,7 @@ struct List {
 /// Show one withdrawal with everything that happened to it
 ///
 /// With --reveal also where the money goes, in clear and on standard output only. This needs the settings
-/// treasury.database_url, a login of the role saldo_treasurer, and payout.keys; that ACTOR has seen it is written
+/// `treasury.database_url`, a login of the role `saldo_treasurer`, and `payout.keys`; that NAME has seen it is written
 /// down for good before anything is shown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  saldo withdrawals show 6f1d3c… --reveal --actor anna@demo.example")]
@@ -204,17 +204,20 @@ fn facts(
         ("state", withdrawal.state.as_str().to_owned()),
         ("to", format!("{} {} (version {})", payout.kind, payout.masked, payout.version)),
         ("requested", withdrawal.requested_at.to_string()),
-        ("by command", request.map(|request| format!("{} {}", request.source, request.id)).unwrap_or_default()),
+        (
+            "by command",
+            request.map(|request| format!("{} {}", request.source, request.id)).unwrap_or_default(),
+        ),
         ("entry", report::optional(withdrawal.entry.as_ref())),
     ];
     match details {
         Some(PayoutMethod::BankAccount(BankAccount { iban, bic, holder })) => facts.extend([
-            ("IBAN", iban.to_string()),
-            ("BIC", report::optional(bic.as_ref())),
-            ("holder", holder.to_string()),
+            ("IBAN", iban.as_str().to_owned()),
+            ("BIC", report::optional(bic.as_ref().map(Bic::as_str))),
+            ("holder", holder.as_str().to_owned()),
         ]),
-        Some(PayoutMethod::Paypal(Paypal { email })) => facts.push(("PayPal", email.to_string())),
-        Some(PayoutMethod::Other(OtherMethod { text })) => facts.push(("pay", text.to_string())),
+        Some(PayoutMethod::Paypal(Paypal { email })) => facts.push(("PayPal", email.as_str().to_owned())),
+        Some(PayoutMethod::Other(OtherMethod { text })) => facts.push(("pay", text.as_str().to_owned())),
         None => {}
     }
     for (name, fact) in facts.into_iter().filter(|(_, fact)| !fact.is_empty()) {

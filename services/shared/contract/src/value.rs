@@ -161,6 +161,7 @@ macro_rules! word_value {
 
         impl $name {
             const WORDS: &'static [&'static str] = &[$($word),+];
+            const EXPECTED: &'static str = concat!("one of the words", $(" `", $word, "`"),+);
 
             /// The word for it, in messages and in the database.
             pub fn as_str(self) -> &'static str {
@@ -169,9 +170,6 @@ macro_rules! word_value {
                 }
             }
 
-            fn expected() -> String {
-                format!("one of {}", Self::WORDS.join(", "))
-            }
         }
 
         impl std::str::FromStr for $name {
@@ -179,7 +177,7 @@ macro_rules! word_value {
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("is another word; expected {}", Self::expected())),
+                    _ => Err(format!("is no such word; expected {}", Self::EXPECTED)),
                 }
             }
         }
@@ -198,8 +196,7 @@ macro_rules! word_value {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let expected = concat!("one of the words", $(" ", $word),+);
-                $crate::json::text(deserializer, expected)?.parse().map_err(serde::de::Error::custom)
+                $crate::json::text(deserializer, Self::EXPECTED)?.parse().map_err(serde::de::Error::custom)
             }
         }
 

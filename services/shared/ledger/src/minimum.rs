@@ -125,8 +125,8 @@ mod tests {
         let shop = shop();
         let reached = |locale| told(&shop, locale, "EUR", "20000");
         assert_eq!(reached(Some("pt-BR")), "Você tem 20.000,00 EUR, mínimo 1.234,50 EUR.");
-        assert_eq!(reached(Some("pt-AO")), "Tem 20 000,00 EUR, mínimo 1234,50 EUR.");
-        assert_eq!(reached(Some("it-CH")), "Hai 20’000.00 EUR, minimo 1234.50 EUR.");
+        assert_eq!(reached(Some("pt-AO")), "Tem 20 000,00 EUR, mínimo 1 234,50 EUR.");
+        assert_eq!(reached(Some("it-CH")), "Hai 20'000.00 EUR, minimo 1234.50 EUR.");
         assert_eq!(reached(None), "Hai 20.000,00 EUR, minimo 1234,50 EUR.");
         // No text in French: the merchant's default language, with that language's numbers.
         assert_eq!(reached(Some("fr-FR")), "Hai 20.000,00 EUR, minimo 1234,50 EUR.");

@@ -14,7 +14,7 @@ use ledger::vault::{KeysError, Vault};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Every setting of every program, so that one file can serve all of them.
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 25] = [
     "admin.require_user_id",
     "broker.management_url",
     "broker.url",
@@ -31,6 +31,7 @@ const NAMES: [&str; 24] = [
     "payout.keys",
     "sweep.age",
     "sweep.interval",
+    "treasury.database_url",
     "worker.batch_bytes",
     "worker.batch_count",
     "worker.connect_timeout",
@@ -231,6 +232,13 @@ impl Reader {
     /// `database.url`.
     pub fn database_url(&mut self) -> SecretString {
         self.secret("database.url", |url| {
+            ledger::store::Settings::from_url(url, "", Duration::from_secs(1)).map(drop)
+        })
+    }
+
+    /// `treasury.database_url`: a login of the role `saldo_treasurer`.
+    pub fn treasury_database_url(&mut self) -> SecretString {
+        self.secret("treasury.database_url", |url| {
             ledger::store::Settings::from_url(url, "", Duration::from_secs(1)).map(drop)
         })
     }

@@ -1,8 +1,11 @@
 //! The committed schemas are the generated ones.
 
 use contract::Commands as _;
+use contract::adjustment::AdjustmentCommand;
 use contract::commission::CommissionCommand;
+use contract::directory::DirectoryCommand;
 use contract::schema::{self, Direction};
+use contract::withdrawal::WithdrawalCommand;
 
 use crate::support::{committed, folder, names_in, pretty, schemas};
 
@@ -25,7 +28,13 @@ fn there_is_no_schema_file_without_a_message_type() {
 #[test]
 fn every_command_type_has_a_schema() {
     let commands: Vec<_> = schemas(Direction::Command).map(|message| message.message_type).collect();
-    assert_eq!(commands, CommissionCommand::TYPES);
+    let workers = [
+        CommissionCommand::TYPES,
+        AdjustmentCommand::TYPES,
+        WithdrawalCommand::TYPES,
+        DirectoryCommand::TYPES,
+    ];
+    assert_eq!(commands, workers.concat());
 }
 
 #[test]

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use contract::adjustment::AdjustmentCommand;
 use contract::commission::CommissionCommand;
+use contract::directory::DirectoryCommand;
 use contract::schema::{self, Direction, MessageSchema};
-use contract::{Malformed, Received};
+use contract::withdrawal::WithdrawalCommand;
+use contract::{Commands, Malformed, MerchantId, Received};
 use jsonschema::Validator;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// `schemas/messages` of the checkout.
 pub(crate) fn folder() -> PathBuf {
@@ -90,9 +94,95 @@ pub(crate) fn schema_errors(message_type: &str, message: &Value) -> Vec<String> 
     places
 }
 
+/// A command of any worker.
+#[derive(Debug, Clone)]
+pub(crate) enum AnyCommand {
+    Commission(CommissionCommand),
+    Adjustment(AdjustmentCommand),
+    Withdrawal(WithdrawalCommand),
+    Directory(DirectoryCommand),
+}
+
+macro_rules! delegate {
+    ($any:expr, $command:ident => $answer:expr) => {
+        match $any {
+            AnyCommand::Commission($command) => $answer,
+            AnyCommand::Adjustment($command) => $answer,
+            AnyCommand::Withdrawal($command) => $answer,
+            AnyCommand::Directory($command) => $answer,
+        }
+    };
+}
+
+impl Commands for AnyCommand {
+    /// Of no use here: no worker has them all.
+    const TYPES: &'static [&'static str] = &[];
+
+    fn read(message_type: &str, data: &RawValue) -> Option<Result<Self, Malformed>> {
+        None.or_else(|| Some(CommissionCommand::read(message_type, data)?.map(Self::Commission)))
+            .or_else(|| Some(AdjustmentCommand::read(message_type, data)?.map(Self::Adjustment)))
+            .or_else(|| Some(WithdrawalCommand::read(message_type, data)?.map(Self::Withdrawal)))
+            .or_else(|| Some(DirectoryCommand::read(message_type, data)?.map(Self::Directory)))
+    }
+
+    fn merchant(&self) -> &MerchantId {
+        delegate!(self, command => command.merchant())
+    }
+
+    fn name(&self) -> &'static str {
+        delegate!(self, command => command.name())
+    }
+
+    fn message_type(&self) -> &'static str {
+        delegate!(self, command => command.message_type())
+    }
+
+    fn needs_user(&self) -> bool {
+        delegate!(self, command => command.needs_user())
+    }
+
+    fn is_put(&self) -> bool {
+        delegate!(self, command => command.is_put())
+    }
+
+    fn canonical(&self) -> Vec<u8> {
+        delegate!(self, command => command.canonical())
+    }
+}
+
 /// The reader's verdict.
-pub(crate) fn read(body: &[u8]) -> Result<Received<CommissionCommand>, Malformed> {
+pub(crate) fn read(body: &[u8]) -> Result<Received<AnyCommand>, Malformed> {
     Received::read(body)
+}
+
+/// Every command example that is valid: its type and its name.
+pub(crate) fn valid_commands() -> Vec<(&'static str, String)> {
+    let of = |message: MessageSchema| {
+        let names = names_in(example_path(message.message_type, "valid").parent().unwrap());
+        let valid = names.into_iter().filter(|name| name.starts_with("valid"));
+        valid.map(move |name| (message.message_type, name))
+    };
+    schemas(Direction::Command).flat_map(of).collect()
+}
+
+/// An example with the value at this place replaced, or taken out.
+pub(crate) fn changed(message_type: &str, name: &str, place: &str, value: Option<Value>) -> String {
+    let mut message: Value = serde_json::from_str(&example(message_type, name)).unwrap();
+    let (parent, field) = place.rsplit_once('/').unwrap();
+    match (message.pointer_mut(parent).unwrap(), value) {
+        (Value::Object(fields), Some(value)) => {
+            fields.insert(field.to_owned(), value);
+        }
+        (Value::Object(fields), None) => {
+            fields.shift_remove(field).unwrap();
+        }
+        (Value::Array(items), Some(value)) => items[field.parse::<usize>().unwrap()] = value,
+        (Value::Array(items), None) => {
+            items.remove(field.parse().unwrap());
+        }
+        _ => panic!("{message_type} {name} has no {place}"),
+    }
+    message.to_string()
 }
 
 /// JSON pointers of everything in `value`, itself first.

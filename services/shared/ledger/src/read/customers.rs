@@ -64,17 +64,11 @@ pub struct CustomersWanted {
 /// by balance and by last operation, it moves those to whom it happens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CustomersFrom {
+    sort: CustomerSort,
     id: String,
-    place: Place,
-}
-
-/// A customer's place in the order.
-#[derive(Clone, PartialEq, Eq)]
-enum Place {
-    Id,
-    Name(Option<String>),
-    Balance(Decimal),
-    Last(Option<time::OffsetDateTime>),
+    name: Option<String>,
+    balance: Option<Decimal>,
+    last: Option<time::OffsetDateTime>,
 }
 
 /// Some of a merchant's customers.
@@ -88,7 +82,7 @@ pub struct CustomersPage {
 
 /// A merchant's customers with what they have, at most `limit`, all as of one moment.
 ///
-/// `from` belongs to the same question; with another order it would be the beginning.
+/// `from` belongs to the same question; that of another order is the beginning.
 ///
 /// # Errors
 /// The database's.
@@ -139,11 +133,21 @@ pub async fn customer(
     Ok(found.pop())
 }
 
+/// What a page of customers is asked for with.
+struct Question<'a> {
+    merchant: &'a str,
+    search: Option<&'a str>,
+    currency: Option<&'a str>,
+    /// The id of the customer that the last page ended with.
+    after: Option<&'a str>,
+    limit: i64,
+}
+
 /// The customers of a page in their order, without what they have.
 ///
 /// A search reads the merchant's customers one after the other and compares: a part of a name anywhere in it is
 /// what people type, no plain index finds that, and an index of trigrams needs an extension that the schema's owner
-/// may not install everywhere. A tenth of a second for a hundred thousand.
+/// may not install everywhere.
 async fn ordered(
     connection: &mut PgConnection,
     merchant: &MerchantId,
@@ -151,120 +155,136 @@ async fn ordered(
     from: Option<&CustomersFrom>,
     limit: i64,
 ) -> Result<Vec<Row>> {
-    let merchant = merchant.as_str();
-    let search = wanted.search.as_deref();
-    let after = from.map(|from| from.id.as_str());
-    let place = from.map(|from| &from.place);
-    let currency = wanted.currency.map(Currency::code);
+    let from = from.filter(|from| from.sort == wanted.sort);
+    let question = Question {
+        merchant: merchant.as_str(),
+        search: wanted.search.as_deref(),
+        currency: wanted.currency.map(Currency::code),
+        after: from.map(|from| from.id.as_str()),
+        limit,
+    };
     match wanted.sort {
-        // Along the primary key, (merchant, id).
-        CustomerSort::Id => {
-            sqlx::query_as!(
-                Row,
-                r#"SELECT id, kind, name, email, locale, NULL::numeric AS balance, NULL::timestamptz AS last
-                   FROM customer c
-                   WHERE merchant = $1
-                     AND ($2::text IS NULL OR strpos(lower(c.id), lower($2)) > 0 OR strpos(lower(c.name), lower($2)) > 0)
-                     AND ($3::text IS NULL OR EXISTS (SELECT FROM account a WHERE
-                          (a.merchant, a.customer, a.currency) = (c.merchant, c.id, $3)))
-                     AND ($4::text IS NULL OR id > $4)
-                   ORDER BY id LIMIT $5"#,
-                merchant,
-                search,
-                currency,
-                after,
-                limit,
-            )
-            .fetch_all(connection)
-            .await
-        }
-        // Along customer_name, (merchant, name, id). Those without a name are its end, which needs a condition of
-        // its own: a comparison with null is not true.
-        CustomerSort::Name => {
-            let name = place.and_then(|place| match place {
-                Place::Name(name) => name.as_deref(),
-                _ => None,
-            });
-            sqlx::query_as!(
-                Row,
-                r#"SELECT id, kind, name, email, locale, NULL::numeric AS balance, NULL::timestamptz AS last
-                   FROM customer c
-                   WHERE merchant = $1
-                     AND ($2::text IS NULL OR strpos(lower(c.id), lower($2)) > 0 OR strpos(lower(c.name), lower($2)) > 0)
-                     AND ($3::text IS NULL OR EXISTS (SELECT FROM account a WHERE
-                          (a.merchant, a.customer, a.currency) = (c.merchant, c.id, $3)))
-                     AND ($4::text IS NULL OR (name, id) > ($5, $4) OR (name IS NULL AND (id > $4 OR $5 IS NOT NULL)))
-                   ORDER BY name, id LIMIT $6"#,
-                merchant,
-                search,
-                currency,
-                after,
-                name,
-                limit,
-            )
-            .fetch_all(connection)
-            .await
-        }
-        // Reads the merchant's accounts in this currency for each page. An index by balance would make every update
-        // of an account one of that index too, which the workers would pay for with every command.
+        CustomerSort::Id => by_id(connection, question).await,
+        CustomerSort::Name => by_name(connection, question, from.and_then(|from| from.name.as_deref())).await,
         CustomerSort::Balance(currency) => {
-            let balance = place.and_then(|place| match place {
-                Place::Balance(balance) => Some(*balance),
-                _ => None,
-            });
-            sqlx::query_as!(
-                Row,
-                r#"SELECT c.id, c.kind, c.name, c.email, c.locale, a.balance AS "balance?",
-                          NULL::timestamptz AS last
-                   FROM account a JOIN customer c ON (c.merchant, c.id) = (a.merchant, a.customer)
-                   WHERE a.merchant = $1 AND a.currency = $3
-                     AND ($2::text IS NULL OR strpos(lower(c.id), lower($2)) > 0 OR strpos(lower(c.name), lower($2)) > 0)
-                     AND ($4::text IS NULL OR a.balance < $5 OR (a.balance = $5 AND c.id > $4))
-                   ORDER BY a.balance DESC, c.id LIMIT $6"#,
-                merchant,
-                search,
-                currency.code(),
-                after,
-                balance,
-                limit,
-            )
-            .fetch_all(connection)
-            .await
+            let question = Question { currency: Some(currency.code()), ..question };
+            by_balance(connection, question, from.and_then(|from| from.balance)).await
         }
-        // Reads the merchant's accounts, and of each its newest entry by the primary key.
         CustomerSort::LastOperation => {
-            let last = place.and_then(|place| match place {
-                Place::Last(last) => *last,
-                _ => None,
-            });
-            sqlx::query_as!(
-                Row,
-                r#"SELECT c.id, c.kind, c.name, c.email, c.locale, NULL::numeric AS balance, newest.last AS "last?"
-                   FROM customer c
-                   LEFT JOIN (
-                       SELECT a.customer, max(e.recorded_at) AS last
-                       FROM account a JOIN entry e ON e.account_id = a.id AND e.number = a.entries
-                       WHERE a.merchant = $1 AND ($3::text IS NULL OR a.currency = $3)
-                       GROUP BY a.customer
-                   ) newest ON newest.customer = c.id
-                   WHERE c.merchant = $1
-                     AND ($2::text IS NULL OR strpos(lower(c.id), lower($2)) > 0 OR strpos(lower(c.name), lower($2)) > 0)
-                     AND ($3::text IS NULL OR EXISTS (SELECT FROM account a WHERE
-                          (a.merchant, a.customer, a.currency) = (c.merchant, c.id, $3)))
-                     AND ($4::text IS NULL OR newest.last < $5 OR (newest.last = $5 AND c.id > $4)
-                          OR (newest.last IS NULL AND (c.id > $4 OR $5 IS NOT NULL)))
-                   ORDER BY newest.last DESC NULLS LAST, c.id LIMIT $6"#,
-                merchant,
-                search,
-                currency,
-                after,
-                last,
-                limit,
-            )
-            .fetch_all(connection)
-            .await
+            by_last_operation(connection, question, from.and_then(|from| from.last)).await
         }
     }
+}
+
+/// Along the primary key, (merchant, id).
+async fn by_id(connection: &mut PgConnection, question: Question<'_>) -> Result<Vec<Row>> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT c.id, c.kind, c.name, c.email, c.locale, NULL::numeric AS balance, NULL::timestamptz AS last
+           FROM customer c
+           WHERE c.merchant = $1
+             AND ($2::text IS NULL OR strpos(lower(c.id), lower($2)) > 0 OR strpos(lower(c.name), lower($2)) > 0)
+             AND ($3::text IS NULL OR EXISTS (SELECT FROM account a WHERE
+                  (a.merchant, a.customer, a.currency) = (c.merchant, c.id, $3)))
+             AND ($4::text IS NULL OR c.id > $4)
+           ORDER BY c.id LIMIT $5"#,
+        question.merchant,
+        question.search,
+        question.currency,
+        question.after,
+        question.limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Along the index `customer_name`, (merchant, name, id). Those without a name are its end, which needs a condition of its own:
+/// a comparison with null is not true.
+async fn by_name(
+    connection: &mut PgConnection,
+    question: Question<'_>,
+    name: Option<&str>,
+) -> Result<Vec<Row>> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT c.id, c.kind, c.name, c.email, c.locale, NULL::numeric AS balance, NULL::timestamptz AS last
+           FROM customer c
+           WHERE c.merchant = $1
+             AND ($2::text IS NULL OR strpos(lower(c.id), lower($2)) > 0 OR strpos(lower(c.name), lower($2)) > 0)
+             AND ($3::text IS NULL OR EXISTS (SELECT FROM account a WHERE
+                  (a.merchant, a.customer, a.currency) = (c.merchant, c.id, $3)))
+             AND ($4::text IS NULL OR (c.name, c.id) > ($5, $4)
+                  OR (c.name IS NULL AND (c.id > $4 OR $5 IS NOT NULL)))
+           ORDER BY c.name, c.id LIMIT $6"#,
+        question.merchant,
+        question.search,
+        question.currency,
+        question.after,
+        name,
+        question.limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Reads the merchant's accounts in this currency for each page. An index by balance would make every update of an
+/// account one of that index too, which the workers would pay for with every command.
+async fn by_balance(
+    connection: &mut PgConnection,
+    question: Question<'_>,
+    balance: Option<Decimal>,
+) -> Result<Vec<Row>> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT c.id, c.kind, c.name, c.email, c.locale, a.balance AS "balance?", NULL::timestamptz AS last
+           FROM account a JOIN customer c ON (c.merchant, c.id) = (a.merchant, a.customer)
+           WHERE a.merchant = $1 AND a.currency = $3
+             AND ($2::text IS NULL OR strpos(lower(c.id), lower($2)) > 0 OR strpos(lower(c.name), lower($2)) > 0)
+             AND ($4::text IS NULL OR a.balance < $5 OR (a.balance = $5 AND c.id > $4))
+           ORDER BY a.balance DESC, c.id LIMIT $6"#,
+        question.merchant,
+        question.search,
+        question.currency,
+        question.after,
+        balance,
+        question.limit,
+    )
+    .fetch_all(connection)
+    .await
+}
+
+/// Reads the merchant's accounts for each page, and of each its newest entry by the primary key.
+async fn by_last_operation(
+    connection: &mut PgConnection,
+    question: Question<'_>,
+    last: Option<time::OffsetDateTime>,
+) -> Result<Vec<Row>> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT c.id, c.kind, c.name, c.email, c.locale, NULL::numeric AS balance, newest.last AS "last?"
+           FROM customer c
+           LEFT JOIN (
+               SELECT a.customer, max(e.recorded_at) AS last
+               FROM account a JOIN entry e ON e.account_id = a.id AND e.number = a.entries
+               WHERE a.merchant = $1 AND ($3::text IS NULL OR a.currency = $3)
+               GROUP BY a.customer
+           ) newest ON newest.customer = c.id
+           WHERE c.merchant = $1
+             AND ($2::text IS NULL OR strpos(lower(c.id), lower($2)) > 0 OR strpos(lower(c.name), lower($2)) > 0)
+             AND ($3::text IS NULL OR EXISTS (SELECT FROM account a WHERE
+                  (a.merchant, a.customer, a.currency) = (c.merchant, c.id, $3)))
+             AND ($4::text IS NULL OR newest.last < $5 OR (newest.last = $5 AND c.id > $4)
+                  OR (newest.last IS NULL AND (c.id > $4 OR $5 IS NOT NULL)))
+           ORDER BY newest.last DESC NULLS LAST, c.id LIMIT $6"#,
+        question.merchant,
+        question.search,
+        question.currency,
+        question.after,
+        last,
+        question.limit,
+    )
+    .fetch_all(connection)
+    .await
 }
 
 /// Adds what these customers have: their accounts, or those in one currency, along the unique index of (merchant,
@@ -351,12 +371,7 @@ struct Row {
 
 impl Row {
     fn place(&self, sort: CustomerSort) -> CustomersFrom {
-        let place = match sort {
-            CustomerSort::Id => Place::Id,
-            CustomerSort::Name => Place::Name(self.name.clone()),
-            CustomerSort::Balance(_) => Place::Balance(self.balance.unwrap_or_default()),
-            CustomerSort::LastOperation => Place::Last(self.last),
-        };
-        CustomersFrom { id: self.id.clone(), place }
+        let Self { id, name, balance, last, .. } = self;
+        CustomersFrom { sort, id: id.clone(), name: name.clone(), balance: *balance, last: *last }
     }
 }
