@@ -76,7 +76,7 @@ async fn write(world: &World) {
 /// Runs hledger on a journal; it must be content.
 fn hledger(journal: &Scratch, arguments: &[&str]) -> String {
     let ran = Command::new("hledger")
-        .args(["-f", journal.path(), "-n"])
+        .args(["-f", journal.path()])
         .args(arguments)
         .env("LC_ALL", "C.UTF-8")
         .output();
