@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod exactly_once;
+mod export;
 mod hostile;
 mod kills;
 mod outages;
@@ -11,4 +12,5 @@ mod pushback;
 mod rights;
 mod shutdown;
 mod story;
+mod verify;
 mod waiting;
