@@ -8,6 +8,7 @@ mod kills;
 mod outages;
 mod path;
 mod pushback;
+mod reading;
 mod rights;
 mod shutdown;
 mod story;
