@@ -7,7 +7,6 @@ mod withdrawals;
 use contract::{CustomerId, MerchantId};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
-use tests::World;
 
 fn merchant(id: &str) -> MerchantId {
     id.parse().unwrap()

@@ -127,8 +127,8 @@ async fn customers_are_found_by_a_part_of_their_id_or_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_customers_neither_repeat_nor_hide_while_others_come() {
-    let (_world, mut operator) = shop().await;
-    let mut database = _world.superuser().await;
+    let (world, mut operator) = shop().await;
+    let mut database = world.superuser().await;
     for sort in [CustomerSort::Id, CustomerSort::Name] {
         let wanted = CustomersWanted { sort, ..CustomersWanted::default() };
         let there: BTreeSet<String> = ids(&mut operator, &wanted, 100).await.into_iter().collect();
