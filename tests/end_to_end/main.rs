@@ -3,6 +3,7 @@
 
 mod conflicts;
 mod exactly_once;
+mod export;
 mod hostile;
 mod kills;
 mod outages;
@@ -12,4 +13,5 @@ mod reading;
 mod rights;
 mod shutdown;
 mod story;
+mod verify;
 mod waiting;
