@@ -9,6 +9,7 @@ mod kills;
 mod outages;
 mod path;
 mod pushback;
+mod reading;
 mod rights;
 mod shutdown;
 mod story;
