@@ -168,7 +168,8 @@ fn put_preferences(
         actor: put.actor.clone(),
         user: received.user.clone(),
         hold_days: put.hold_days,
-        withdrawals_enabled: put.preferences.withdrawals.enabled,
+        negative_limit: put.preferences.negative_limit.clone(),
+        withdrawals: put.preferences.withdrawals.clone(),
         put_at: received.time,
     };
     Ok(done(books.event(received, &event)))
