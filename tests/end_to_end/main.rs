@@ -4,14 +4,17 @@
 mod adjustments;
 mod conflicts;
 mod exactly_once;
+mod export;
 mod hostile;
 mod kills;
 mod outages;
 mod path;
 mod pushback;
+mod reading;
 mod rights;
 mod shop;
 mod shutdown;
 mod story;
+mod verify;
 mod waiting;
 mod withdrawals;
