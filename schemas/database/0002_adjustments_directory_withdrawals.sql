@@ -169,7 +169,7 @@ GRANT SELECT ON merchant, customer, account, withdrawal, withdrawal_transition, 
     TO saldo_treasurer;
 GRANT UPDATE (key_id, sealed) ON payout_method TO saldo_treasurer;
 GRANT UPDATE (key_id, body) ON waiting TO saldo_treasurer;
-GRANT INSERT ON revelation TO saldo_treasurer;
+GRANT INSERT (withdrawal, actor) ON revelation TO saldo_treasurer;
 
 -- How many of an account's entries were recorded before a moment. They are numbered in the order in which they
 -- were recorded, so that doubling and then halving finds it: an index by time would cost every entry ever written.

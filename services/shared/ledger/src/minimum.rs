@@ -22,7 +22,9 @@ pub fn is_met(preferences: &Preferences, currency: Currency, available: Decimal,
         MinimumRule::Balance => available,
         MinimumRule::Amount => requested,
     };
-    counts >= minimum(preferences, currency)
+    let minimum = minimum(preferences, currency);
+    // Without a minimum it is for what is available alone to say what can be withdrawn.
+    minimum.is_zero() || counts >= minimum
 }
 
 /// Whether anything can be requested: by either rule a request for everything that is available meets the minimum,

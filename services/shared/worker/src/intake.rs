@@ -4,6 +4,7 @@
 //! the user, whom the broker has compared with the one who published. Headers and `reply_to` are otherwise
 //! ignored, whatever they claim to be.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use contract::{CONTENT_TYPE, Commands, Malformed, MalformedReason, Received, Timestamp, UserId};
@@ -174,8 +175,27 @@ fn check_properties(properties: &BasicProperties) -> Result<(), Malformed> {
     Ok(())
 }
 
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// Whoever publishes a payout method says so, also with another routing key or in broken JSON.
+const SECRET_TYPE: &[u8] = b"payout-method";
+
+/// A detail without the publisher's name of an unknown field, where not even that may be seen.
+fn without_names(detail: &str) -> Cow<'_, str> {
+    const UNKNOWN: &str = "unknown field `";
+    const EXPECTED: &str = "`, expected ";
+    if !detail.contains(UNKNOWN) {
+        return detail.into();
+    }
+    let accepted = detail.rsplit_once(EXPECTED).map_or("", |(_, accepted)| accepted);
+    format!("a field is unknown (its name is not repeated here); expected {accepted}").into()
+}
+
 impl Letter {
-    /// The dead letter to publish, to this worker's dead queue; with this body, where one is encrypted.
+    /// The dead letter to publish, to this worker's dead queue; with this body, where one is encrypted. A worker
+    /// that has no key to encrypt with withholds the body of what should never have come to its queue.
     pub(crate) fn dead<'a>(
         &'a self,
         worker: &'static str,
@@ -187,7 +207,10 @@ impl Letter {
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut headers = FieldTable::default();
         headers.insert(DeadLetter::REASON.into(), text(why.reason.code()));
-        headers.insert(DeadLetter::DETAIL.into(), text(&why.detail));
+        let withheld = sealed.is_none() && contains(&self.body, SECRET_TYPE);
+        let is_secret = withheld || sealed.is_some();
+        let detail = if is_secret { without_names(&why.detail) } else { (&*why.detail).into() };
+        headers.insert(DeadLetter::DETAIL.into(), text(&detail));
         headers.insert(DeadLetter::WORKER.into(), text(worker));
         headers.insert(DeadLetter::ROUTING_KEY.into(), text(&self.routing_key));
         let now = u64::try_from(now.unix_timestamp()).unwrap_or(0);
@@ -195,11 +218,19 @@ impl Letter {
         if let Some(sealed) = sealed {
             headers.insert(DeadLetter::KEY_ID.into(), text(&sealed.key_id));
         }
+        if withheld {
+            headers.insert(DeadLetter::BODY_WITHHELD.into(), AMQPValue::Boolean(true));
+        }
+        let body = match sealed {
+            Some(sealed) => sealed.bytes.as_slice(),
+            None if withheld => &[],
+            None => &*self.body,
+        };
         Outgoing {
             exchange: topology::DEAD,
             routing_key: queue,
             mandatory: true,
-            body: sealed.map_or(&*self.body, |sealed| &sealed.bytes),
+            body,
             properties: self.properties.clone().with_headers(headers),
         }
     }
@@ -348,6 +379,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_payout_method_in_another_queue_is_not_repeated_in_its_dead_letter() {
+        let mut delivery = delivery("staff", "2026-11-22T10:00:00Z");
+        delivery.data = br#"{"type":"payout-method.put.v1","data":{"iban":"DE89370400440532013000""#.to_vec();
+        let arrived = Arrived::<Probe>::read(delivery, Intake { require_user: true, now: NOW });
+        let why = Malformed::new(
+            MalformedReason::InvalidData,
+            "data.DE8937: unknown field `DE89`, expected `DE8937`, expected one of `merchant`, `customer`",
+        );
+        let letter = arrived.letter.dead("commissions", "saldo.commissions.dead", &why, None, NOW);
+        assert_eq!(letter.body, b"");
+        let headers = letter.properties.headers().as_ref().unwrap().inner();
+        assert_eq!(headers.get(DeadLetter::BODY_WITHHELD), Some(&AMQPValue::Boolean(true)));
+        let AMQPValue::LongString(detail) = &headers[DeadLetter::DETAIL] else { panic!("{headers:?}") };
+        assert_eq!(
+            detail.to_string(),
+            "a field is unknown (its name is not repeated here); expected one of `merchant`, `customer`"
+        );
     }
 
     #[test]

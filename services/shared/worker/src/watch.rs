@@ -146,6 +146,8 @@ impl DeadLetter {
     pub const DEAD_AT: &'static str = "saldo-dead-at";
     /// The header of the key that the body is encrypted with, where it is: see [`ledger::vault`].
     pub const KEY_ID: &'static str = "saldo-key-id";
+    /// The header that says that there is no body: it may hold payout details, and its worker has no key for them.
+    pub const BODY_WITHHELD: &'static str = "saldo-body-withheld";
     const BROKERS_REASON: &'static str = "x-first-death-reason";
 
     pub(crate) fn of(delivery: Delivery) -> Self {
