@@ -85,6 +85,7 @@ fn open(file: &str, key_id: String, base64: bool, config: Option<&Path>, output:
     };
     let opened = vault.open(Purpose::DeadLetter { worker: WORKER }, &Sealed { key_id, bytes })?;
     output.bytes(&opened)?;
+    output.line("")?;
     Ok(Status::Good)
 }
 

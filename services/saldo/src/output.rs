@@ -27,12 +27,6 @@ impl Output {
         self.results.write_all(bytes)
     }
 
-    /// A line of the result, whatever its bytes are.
-    pub(crate) fn bytes(&mut self, line: &[u8]) -> io::Result<()> {
-        self.results.write_all(line)?;
-        writeln!(self.results)
-    }
-
     /// A line of the result, as JSON.
     pub(crate) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.results, value)?;
