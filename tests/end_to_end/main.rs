@@ -1,6 +1,7 @@
 //! End-to-end tests: real Postgres, real RabbitMQ, real worker processes. Each test has a world of its own.
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
+mod adjustments;
 mod conflicts;
 mod exactly_once;
 mod export;
@@ -11,7 +12,9 @@ mod path;
 mod pushback;
 mod reading;
 mod rights;
+mod shop;
 mod shutdown;
 mod story;
 mod verify;
 mod waiting;
+mod withdrawals;
