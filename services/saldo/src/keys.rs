@@ -78,11 +78,8 @@ fn open(file: &str, key_id: String, base64: bool, config: Option<&Path>, output:
     settings.finish()?;
     let vault = vault.ok_or("payout.keys are not usable")?;
     let body = lines::contents(file)?;
-    let bytes = if base64 {
-        STANDARD.decode(body.trim_ascii()).map_err(|_| "the body is not base64")?
-    } else {
-        body
-    };
+    let bytes =
+        if base64 { STANDARD.decode(body.trim_ascii()).map_err(|_| "the body is not base64")? } else { body };
     let opened = vault.open(Purpose::DeadLetter { worker: WORKER }, &Sealed { key_id, bytes })?;
     output.bytes(&opened)?;
     output.line("")?;
