@@ -4,7 +4,7 @@
 //! the contract accepted it, is left where it is: it holds up neither a command that it waits for nor others that
 //! are parked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use contract::{KeyHash, Received};
@@ -34,10 +34,14 @@ pub(super) async fn take<R: Rules>(
     let is_parked = |item: &&Arc<Item<R::Command>>| matches!(item.origin, ItemOrigin::Parked { .. });
     let parked: Vec<_> = items.iter().filter(is_parked).map(|item| bytes(&item.received.hash)).collect();
     let taken = if parked.is_empty() { HashSet::new() } else { delete::<R>(transaction, &parked).await? };
-    let undecided = items.iter().map(|item| item.received.hash);
-    let undecided = undecided.filter(|key| stored.get(key).is_none_or(|stored| stored.outcome.is_none()));
+    // Each once, however many copies of it the batch has: what waits for it must not be found twice.
+    let undecided: BTreeSet<KeyHash> = items
+        .iter()
+        .map(|item| item.received.hash)
+        .filter(|key| stored.get(key).is_none_or(|stored| stored.outcome.is_none()))
+        .collect();
     let waiting = match waiters {
-        Waiters::Taken => take_waiters(transaction, rules, &undecided.collect::<Vec<_>>()).await?,
+        Waiters::Taken => take_waiters(transaction, rules, &undecided).await?,
         Waiters::Left => Vec::new(),
     };
     Ok((taken, waiting))
@@ -60,7 +64,7 @@ async fn delete<R: Rules>(
 async fn take_waiters<R: Rules>(
     transaction: &mut PgTransaction<'_>,
     rules: &R,
-    awaited: &[KeyHash],
+    awaited: &BTreeSet<KeyHash>,
 ) -> Result<Waiting<R::Command>, Failure> {
     let rows = sqlx::query!(
         r#"SELECT w.key, w.awaited_command AS "awaited!", w.body, w.key_id, w.user_id, w.parked_at, w.deadline
