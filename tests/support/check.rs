@@ -19,13 +19,18 @@ pub const COMMISSIONS: &str = "saldo.commissions";
 /// How long nothing may happen before a queue counts as quiet.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Random numbers from a seed that is shown when the test fails; `SALDO_TEST_SEED` repeats a run.
-#[expect(clippy::print_stderr, reason = "a failing test shows its seed")]
+/// Random numbers from a [`seed`].
 pub fn seeded() -> StdRng {
+    StdRng::seed_from_u64(seed())
+}
+
+/// A seed that is shown when the test fails; `SALDO_TEST_SEED` repeats a run.
+#[expect(clippy::print_stderr, reason = "a failing test shows its seed")]
+pub fn seed() -> u64 {
     let given = std::env::var("SALDO_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
-    let seed: u64 = given.unwrap_or_else(rand::random);
+    let seed = given.unwrap_or_else(rand::random);
     eprintln!("SALDO_TEST_SEED={seed}");
-    StdRng::seed_from_u64(seed)
+    seed
 }
 
 /// The amounts in cents of this many commissions, and their commands: so many copies of each, in random order.
