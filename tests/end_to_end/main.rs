@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
 mod conflicts;
+mod directory;
 mod exactly_once;
 mod hostile;
 mod kills;

@@ -6,6 +6,7 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, ErrorKind};
 use ledger::read::{ChainFault, verify_chain};
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use tests::world::PASSWORD;
@@ -141,6 +142,7 @@ async fn entries_that_were_changed_all_the_same_are_found() {
     let world = World::new().await;
     let events = world.events().await;
     let mut worker = world.worker().ready().await;
+    let cents = |cents| Decimal::new(cents, 2);
     let cases: [(&str, &[&str], &[ChainFault]); 7] = [
         ("untouched", &[], &[]),
         (
@@ -151,19 +153,19 @@ async fn entries_that_were_changed_all_the_same_are_found() {
         (
             "amount",
             &["UPDATE entry SET amount = amount + 1 WHERE number = 2 AND account_id = $1"],
-            &[RunningBalance { number: 2 }, Hash { number: 2 }],
+            &[RunningBalance { number: 2, expected: cents(26_00), found: cents(25_00) }, Hash { number: 2 }],
         ),
         (
             "newest-deleted",
             &["DELETE FROM entry WHERE number = 3 AND account_id = $1"],
-            &[Count { account: 3, found: 2 }, Balance, Head],
+            &[Count { account: 3, found: 2 }, Balance { account: cents(37_50), found: cents(25_00) }, Head],
         ),
         (
             "oldest-deleted",
             &["DELETE FROM entry WHERE number = 1 AND account_id = $1"],
             &[
                 Number { expected: 1, found: 2 },
-                RunningBalance { number: 2 },
+                RunningBalance { number: 2, expected: cents(12_50), found: cents(25_00) },
                 Hash { number: 2 },
                 Count { account: 3, found: 2 },
             ],

@@ -22,8 +22,8 @@ mod sheet;
 mod topology;
 mod totals;
 mod tracker;
-mod withdrawals;
 mod verify;
+mod withdrawals;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
