@@ -7,6 +7,7 @@ mod exactly_once;
 mod hostile;
 mod kills;
 mod outages;
+mod parking;
 mod path;
 mod pushback;
 mod rights;

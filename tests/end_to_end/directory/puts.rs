@@ -290,6 +290,6 @@ impl Kinds {
         );
         with("an expiry", &account(), proper().with_expiration("60000".into()), "expiration");
         with("nobody's preferences", &shop(), proper(), "user_id");
-        with("copies", &account(), crate::hostile::copied("BCC", &["acme.customer.put"]), "BCC");
+        with("copies", &account(), crate::hostile::copied("CC", &["acme.customer.put"]), "CC");
     }
 }
