@@ -2,8 +2,10 @@
 //!
 //! A row that exists is locked before it is read, so that of two puts at once the second sees the first. One that
 //! does not exist cannot be locked: it is inserted without ON CONFLICT, and a unique violation means that another
-//! lane was faster ([`Failure::Raced`]). Locks leave foreign keys alone (NO KEY UPDATE): nobody who opens an
-//! account waits for a customer's new name.
+//! lane was faster ([`Failure::Raced`]). So does a row that is found although there was none to lock. Locks leave
+//! foreign keys alone (NO KEY UPDATE): nobody who opens an account waits for a customer's new name.
+
+use std::collections::BTreeSet;
 
 use contract::{Locale, Timestamp};
 use sqlx::PgTransaction;
@@ -11,22 +13,29 @@ use sqlx::PgTransaction;
 use super::load::{Needed, bytes, parsed, unexpected};
 use crate::{Books, CurrentPayout, Customer, CustomerKey, Failure, Merchant, PayoutSnapshot};
 
+/// Rows that are to change, and are locked.
+#[derive(Debug, Default)]
+pub(super) struct Locked {
+    merchants: BTreeSet<String>,
+    customers: BTreeSet<(String, String)>,
+}
+
 /// Locks the merchants and customers that are to change, in key order.
-pub(super) async fn lock(transaction: &mut PgTransaction<'_>, needed: &Needed) -> Result<(), Failure> {
+pub(super) async fn lock(transaction: &mut PgTransaction<'_>, needed: &Needed) -> Result<Locked, Failure> {
+    let mut locked = Locked::default();
     if !needed.changed_merchants.is_empty() {
         let ids: Vec<String> = needed.changed_merchants.iter().map(ToString::to_string).collect();
-        sqlx::query!(
+        let rows = sqlx::query_scalar!(
             "SELECT m.id FROM unnest($1::text[]) AS k (id) JOIN merchant m ON m.id = k.id
              ORDER BY m.id FOR NO KEY UPDATE OF m",
             &ids,
-        )
-        .fetch_all(&mut **transaction)
-        .await?;
+        );
+        locked.merchants.extend(rows.fetch_all(&mut **transaction).await?);
     }
     if !needed.changed_customers.is_empty() {
         let columns = CustomerColumns::of(&needed.changed_customers);
-        sqlx::query!(
-            "SELECT c.id FROM unnest($1::text[], $2::text[]) AS k (merchant, id)
+        let rows = sqlx::query!(
+            "SELECT c.merchant, c.id FROM unnest($1::text[], $2::text[]) AS k (merchant, id)
              JOIN customer c ON c.merchant = k.merchant AND c.id = k.id
              ORDER BY c.merchant, c.id FOR NO KEY UPDATE OF c",
             &columns.merchants,
@@ -34,8 +43,32 @@ pub(super) async fn lock(transaction: &mut PgTransaction<'_>, needed: &Needed) -
         )
         .fetch_all(&mut **transaction)
         .await?;
+        locked.customers.extend(rows.into_iter().map(|row| (row.merchant, row.id)));
     }
-    Ok(())
+    Ok(locked)
+}
+
+impl Locked {
+    /// # Errors
+    /// [`Failure::Raced`] where a row that is to change was read and is not locked: it was not there yet when locks
+    /// were taken, so that somebody else may be about to change it too.
+    pub(super) fn check(
+        &self,
+        needed: &Needed,
+        merchants: &[Merchant],
+        customers: &[Customer],
+    ) -> Result<(), Failure> {
+        let merchants = merchants.iter().map(|merchant| &merchant.id);
+        let mut merchants = merchants.filter(|id| needed.changed_merchants.contains(*id));
+        let mut customers = customers
+            .iter()
+            .map(|customer| &customer.key)
+            .filter(|key| needed.changed_customers.contains(*key));
+        let locked = |key: &CustomerKey| (key.merchant.to_string(), key.customer.to_string());
+        let all = merchants.all(|id| self.merchants.contains(id.as_str()))
+            && customers.all(|key| self.customers.contains(&locked(key)));
+        if all { Ok(()) } else { Err(Failure::Raced) }
+    }
 }
 
 struct CustomerColumns {

@@ -123,8 +123,10 @@ async fn plan<R: Rules>(
     let needs = load::Needed::of(rules, items);
     let accounts = load::resolve(transaction, &needs).await?;
     let accounts = load::lock(transaction, accounts).await?;
-    directory::lock(transaction, &needs).await?;
+    let locked = directory::lock(transaction, &needs).await?;
     let (now, merchants) = directory::merchants(transaction, &needs).await?;
+    let customers = directory::customers(transaction, &needs).await?;
+    locked.check(&needs, &merchants, &customers)?;
     let mut books = Books::new(R::WORKER, now);
     for merchant in merchants {
         books.load_merchant(merchant);
@@ -132,7 +134,7 @@ async fn plan<R: Rules>(
     for account in accounts {
         books.load_account(account);
     }
-    for customer in directory::customers(transaction, &needs).await? {
+    for customer in customers {
         books.load_customer(customer);
     }
     let stored = load::inbox(transaction, items).await?;
