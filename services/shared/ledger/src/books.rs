@@ -176,13 +176,16 @@ impl Books {
         self.named.get(&key).unwrap_or(&Named::Unknown)
     }
 
-    /// Notes that the command under this key was decided. If that made nothing known, it names nothing.
+    /// Notes that the command under this key was decided in this batch. If that made nothing known, it names nothing.
     pub fn note_decided(&mut self, key: KeyHash, message_type: &str) {
-        self.named.entry(key).or_insert(if CREATING.contains(&message_type) {
-            Named::Refused
-        } else {
-            Named::Other
-        });
+        self.load_decided(key, message_type, &CREATING);
+    }
+
+    /// Enters a command that is named and was decided, whichever worker's it is. Where nothing else is known of it:
+    /// one of the types that create what is asked for was refused; any other created something else.
+    pub fn load_decided(&mut self, key: KeyHash, message_type: &str, creating: &[&str]) {
+        let nothing = if creating.contains(&message_type) { Named::Refused } else { Named::Other };
+        self.named.entry(key).or_insert(nothing);
     }
 
     /// What has become known since this was last asked: who waits for it can be decided.

@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use contract::adjustment::{AdjustmentCredit, AdjustmentDebit};
 use contract::command::CommandData;
 use contract::commission::CommissionCredit;
+use contract::withdrawal::WithdrawalRequest;
 use contract::{CommandKey, EntryId, KeyHash, Level, MerchantId};
 use rust_decimal::Decimal;
 use sqlx::PgTransaction;
@@ -12,6 +14,9 @@ use sqlx::PgTransaction;
 use super::load::{Names, Needed, key_column, key_hash, parsed, same, unexpected};
 use super::withdrawals;
 use crate::{About, AccountKey, Books, Commission, CommissionState, Failure, Named, Posted};
+
+/// What posts entries that can be taken back by naming it.
+const ADJUSTMENTS: [&str; 2] = [AdjustmentCredit::TYPE, AdjustmentDebit::TYPE];
 
 /// The numbers of the accounts that the named things belong to.
 pub(super) async fn accounts(
@@ -78,7 +83,7 @@ pub(super) async fn named(
                 ids.entry(id).or_default().insert(key.merchant.clone());
                 books.load_named(key.hash(), Named::Entry(id));
             }
-            None => books.note_decided(key.hash(), &decided.message_type),
+            None => books.load_decided(key.hash(), &decided.message_type, &ADJUSTMENTS),
         }
     }
     if !ids.is_empty() {
@@ -96,7 +101,7 @@ pub(super) async fn named(
         withdrawals::load(transaction, &keys, books).await?;
     }
     for (key, decided) in requests {
-        books.note_decided(key.hash(), &decided.message_type);
+        books.load_decided(key.hash(), &decided.message_type, &[WithdrawalRequest::TYPE]);
     }
     Ok(())
 }
@@ -204,7 +209,7 @@ async fn commissions(
         let (CommissionCredit::TYPE, (Some(account), Some(customer), Some(currency), Some(amount))) =
             (row.message_type.as_str(), whole)
         else {
-            books.note_decided(hash, &row.message_type);
+            books.load_decided(hash, &row.message_type, &[CommissionCredit::TYPE]);
             continue;
         };
         if books.account_by_id(account).is_none() {
