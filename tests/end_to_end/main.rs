@@ -3,11 +3,13 @@
 
 mod adjustments;
 mod conflicts;
+mod directory;
 mod exactly_once;
 mod export;
 mod hostile;
 mod kills;
 mod outages;
+mod parking;
 mod path;
 mod pushback;
 mod reading;

@@ -119,8 +119,8 @@ const PLAIN: [Case; 14] = [
 ];
 
 /// Customers with an adjustment that was taken back and another one; with an open withdrawal; with one that was
-/// approved; with two that were paid.
-const SPECIAL: [Case; 6] = [
+/// approved; with two that were paid; and with one that is to be paid elsewhere.
+const SPECIAL: [Case; 7] = [
     Case {
         customer: "adjusted",
         changes: &[
@@ -150,7 +150,13 @@ const SPECIAL: [Case; 6] = [
     Case {
         customer: "paid",
         changes: &["UPDATE withdrawal SET amount = amount + 1 WHERE account_id = $1"],
-        faults: &[("payment", Some(2))],
+        faults: &[("payment", Some(2)), ("withdrawal", None)],
+    },
+    Case {
+        customer: "redirected",
+        changes: &["UPDATE payout_method SET masked = 'other' FROM account a
+                    WHERE a.id = $1 AND payout_method.customer = a.customer"],
+        faults: &[("withdrawal", None)],
     },
     Case {
         customer: "paid-for-nothing",
@@ -205,7 +211,7 @@ async fn write(world: &World) {
         })
         .await;
     };
-    let with_withdrawal = ["requested", "approved", "skipped", "paid", "paid-for-nothing"];
+    let with_withdrawal = ["requested", "approved", "skipped", "paid", "redirected", "paid-for-nothing"];
     let mut messages = vec![preferences("preferences", "acme")];
     for case in &PLAIN {
         messages.extend((1..=3).map(|n| credit(&format!("{}-{n}", case.customer), case.customer, "12.50")));

@@ -19,13 +19,18 @@ pub const COMMISSIONS: &str = "saldo.commissions";
 /// How long nothing may happen before a queue counts as quiet.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Random numbers from a seed that is shown when the test fails; `SALDO_TEST_SEED` repeats a run.
-#[expect(clippy::print_stderr, reason = "a failing test shows its seed")]
+/// Random numbers from a [`seed`].
 pub fn seeded() -> StdRng {
+    StdRng::seed_from_u64(seed())
+}
+
+/// A seed that is shown when the test fails; `SALDO_TEST_SEED` repeats a run.
+#[expect(clippy::print_stderr, reason = "a failing test shows its seed")]
+pub fn seed() -> u64 {
     let given = std::env::var("SALDO_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
-    let seed: u64 = given.unwrap_or_else(rand::random);
+    let seed = given.unwrap_or_else(rand::random);
     eprintln!("SALDO_TEST_SEED={seed}");
-    StdRng::seed_from_u64(seed)
+    seed
 }
 
 /// The amounts in cents of this many commissions, and their commands: so many copies of each, in random order.
@@ -165,6 +170,17 @@ impl World {
         .await;
     }
 
+    /// Waits until this many commands are parked.
+    pub async fn assert_parked(&self, wanted: i64) {
+        eventually("commands are parked", PATIENCE, || async {
+            match self.count("SELECT count(*) FROM waiting").await {
+                parked if parked == wanted => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+    }
+
     /// Declares everything that must exist, as `saldo topology apply` does; what exists stays.
     pub async fn declare_topology(&self) {
         let topology = worker::topology::Topology::new(worker::topology::Limits::default());
@@ -206,6 +222,18 @@ impl Collector {
         let mut events: Vec<_> = self.all().iter().map(crate::broker::Collected::json).collect();
         events.retain(|event| event["causationid"] == cause && event["type"] == wanted.as_str());
         events
+    }
+
+    /// Fails unless what was told of this command is one event of each of these types, in alphabetical order.
+    pub fn assert_told_once(&self, command: &str, types: &[&str]) {
+        let all = self.events_by_id();
+        let mut told: Vec<_> = all
+            .values()
+            .filter(|event| event["causationid"] == command)
+            .map(|event| event["type"].as_str().unwrap().trim_end_matches(".v1"))
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, types, "{command}");
     }
 
     /// Waits for the first event of this type that this command caused.

@@ -17,9 +17,13 @@ use crate::{
     Merchant, NewPayout, Posting, Transition, Withdrawal,
 };
 
-/// Commands that create what others name. One that was decided and created nothing was refused.
-const CREATING: [&str; 4] =
-    [CommissionCredit::TYPE, AdjustmentCredit::TYPE, AdjustmentDebit::TYPE, WithdrawalRequest::TYPE];
+/// Commands of a worker that create what its others name. One that was decided and created nothing was refused.
+const CREATING: [(&str, &str); 4] = [
+    (contract::commission::WORKER, CommissionCredit::TYPE),
+    (contract::adjustment::WORKER, AdjustmentCredit::TYPE),
+    (contract::adjustment::WORKER, AdjustmentDebit::TYPE),
+    (contract::withdrawal::WORKER, WithdrawalRequest::TYPE),
+];
 
 /// Rows that the batch has locked or read, and what its commands have changed so far.
 #[derive(Debug, Clone)]
@@ -72,9 +76,9 @@ pub enum Named {
     Withdrawal(Withdrawal),
     /// An entry; [`Books::posted`] has it.
     Entry(EntryId),
-    /// A command that was refused: there is nothing to name.
+    /// A command of this worker that was refused: there is nothing to name.
     Refused,
-    /// A command that created something else.
+    /// A command that creates, or would have created, something else.
     Other,
     /// Nothing that is decided yet.
     Unknown,
@@ -178,9 +182,10 @@ impl Books {
         self.named.get(&key).unwrap_or(&Named::Unknown)
     }
 
-    /// Notes that the command under this key was decided. If that made nothing known, it names nothing.
+    /// Notes that the command under this key was decided. If that made nothing known, it names nothing of what this
+    /// worker's commands name.
     pub fn note_decided(&mut self, key: KeyHash, message_type: &str) {
-        self.named.entry(key).or_insert(if CREATING.contains(&message_type) {
+        self.named.entry(key).or_insert(if CREATING.contains(&(self.worker, message_type)) {
             Named::Refused
         } else {
             Named::Other

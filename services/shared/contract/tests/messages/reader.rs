@@ -453,16 +453,42 @@ fn size_is_looked_at_first() {
 
 #[test]
 fn details_are_short_and_visible_whatever_the_publisher_sends() {
+    let of = |detail: String| Malformed::new(MalformedReason::InvalidData, detail).detail;
     let name = format!("\u{202e}\u{0}\u{1b}[31m\n\u{2028}\u{feff}é{}", "x".repeat(20_000));
-    let body = credit("\"order\"", &json!(name).to_string());
-    let Err(Malformed { reason, detail }) = read(body.as_bytes()) else { panic!("was read") };
-    assert_eq!(reason, MalformedReason::InvalidData);
+    let detail = of(format!("{name}: expected"));
     assert_eq!(detail.chars().count(), Malformed::MAX_DETAIL);
-    assert!(detail.starts_with("data.\u{fffd}\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}\u{fffd}éxxx"), "{detail}");
-    assert!(detail.contains(": unknown field `") && detail.ends_with("`note`, `available_at`"), "{detail}");
+    assert!(detail.starts_with("\u{fffd}\u{fffd}\u{fffd}[31m\u{fffd}\u{fffd}\u{fffd}éxxx"), "{detail}");
+    assert!(detail.contains('…') && detail.ends_with("xxx: expected"), "{detail}");
+    assert_eq!(of("é".repeat(Malformed::MAX_DETAIL)), "é".repeat(Malformed::MAX_DETAIL));
+}
 
-    let exact = Malformed::new(MalformedReason::InvalidData, "é".repeat(Malformed::MAX_DETAIL));
-    assert_eq!(exact.detail, "é".repeat(Malformed::MAX_DETAIL));
+/// What a person has put in a name's place by mistake is as secret as a value.
+#[test]
+fn a_name_that_no_field_could_have_is_not_repeated() {
+    let long = "x".repeat(41);
+    let names = [
+        "DE89370400440532013000",
+        "de89-3704-0044",
+        "anna@canary.example",
+        "Anna Canary",
+        "Änna",
+        "`, expected one of `",
+        "a`, expected `b",
+        "line\nfeed",
+        "\u{202e}",
+        "",
+        &long,
+    ];
+    for name in names {
+        let said = refused(credit("\"order\"", &json!(name).to_string()));
+        let expected = "invalid-data: data.…: unknown field `…`, expected one of `merchant`, `customer`, `amount`, \
+                        `currency`, `order`, `level`, `note`, `available_at`";
+        assert_eq!(said, expected, "{name}");
+    }
+    for name in ["Order", "order_number", "order-number", "order2", "x".repeat(40).as_str()] {
+        let said = refused(credit("\"order\"", &json!(name).to_string()));
+        assert!(said.starts_with(&format!("invalid-data: data.{name}: unknown field `{name}`, ")), "{said}");
+    }
 }
 
 /// What only the reader of commands beside commissions meets, and no JSON value can stand for.

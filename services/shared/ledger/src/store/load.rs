@@ -3,16 +3,17 @@
 //! Keys come in by joining `unnest`, not by `= ANY`: a cached plan that was made while a table was small scans
 //! it once at worst, not once for every key.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use contract::{
     CommandKey, Commands, ContentHash, Currency, CustomerId, CustomerKind, EntryId, KeyHash, MerchantId,
+    Received,
 };
 use sqlx::PgTransaction;
 
 use super::named;
-use crate::decide::{Item, Stored};
+use crate::decide::{Item, ItemOrigin, Stored};
 use crate::{Account, AccountKey, CustomerKey, Failure, Naming, Needs, Rules};
 
 /// What the commands of a batch need, each once.
@@ -24,8 +25,8 @@ pub(super) struct Needed {
     pub(super) customers: BTreeSet<CustomerKey>,
     /// Those that are to change.
     pub(super) changed_customers: BTreeSet<CustomerKey>,
-    /// And what a customer is created as where it is missing.
-    accounts: BTreeMap<AccountKey, Option<CustomerKind>>,
+    /// And which commands create it where it is missing, and its customer as what.
+    accounts: BTreeMap<AccountKey, Vec<(KeyHash, CustomerKind)>>,
     /// Named by the command that created it.
     pub(super) commissions: Names,
     pub(super) entries: Names,
@@ -41,19 +42,30 @@ pub(super) type Names = HashMap<KeyHash, CommandKey>;
 impl Needed {
     pub(super) fn of<R: Rules>(rules: &R, items: &[Arc<Item<R::Command>>]) -> Self {
         let mut needed = Self::default();
+        let mut seen = HashSet::with_capacity(items.len());
         for item in items {
-            let merchant = item.received.command.merchant();
+            let received = &item.received;
+            let merchant = received.command.merchant();
             if !needed.merchants.contains(merchant) {
                 needed.merchants.insert(merchant.clone());
             }
-            needed.add(rules.needs(&item.received.command), merchant);
+            let mut needs = rules.needs(&received.command);
+            if !seen.insert(received.hash) {
+                // A copy, or a conflict.
+                needs.creates = None;
+            }
+            needed.add(needs, received);
         }
         needed
     }
 
-    fn add(&mut self, needs: Needs, merchant: &MerchantId) {
+    fn add<C: Commands>(&mut self, needs: Needs, received: &Received<C>) {
         let Needs { account, creates, names, customer, changes_customer, changes_merchant } = needs;
-        self.accounts.extend(account.map(|account| (account, creates)));
+        let merchant = received.command.merchant();
+        if let Some(account) = account {
+            let creators = self.accounts.entry(account).or_default();
+            creators.extend(creates.map(|kind| (received.hash, kind)));
+        }
         if changes_merchant {
             self.changed_merchants.insert(merchant.clone());
         }
@@ -96,26 +108,45 @@ pub(super) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
 
 /// The numbers of the accounts that are needed; those that were missing are created where their commands want it,
 /// unless their merchant is not registered.
-pub(super) async fn resolve(
+///
+/// A command that is recorded already is not carried out again, and creates nothing either: one that conflicts must
+/// leave nothing behind. The keys of the others that may have created something are returned too, because they can
+/// have been recorded by the time that locks are held.
+pub(super) async fn resolve<C: Commands>(
     transaction: &mut PgTransaction<'_>,
     needed: &Needed,
-) -> Result<BTreeSet<i64>, Failure> {
+    items: &[Arc<Item<C>>],
+) -> Result<(BTreeSet<i64>, HashSet<KeyHash>), Failure> {
     let mut ids = named::accounts(transaction, needed).await?;
     if needed.accounts.is_empty() {
-        return Ok(ids);
+        return Ok((ids, HashSet::new()));
     }
-    let columns = AccountColumns::of(needed.accounts.iter());
+    let columns = AccountColumns::of(needed.accounts.keys().map(|key| (key, None)));
     let found = columns.find(transaction).await?;
     let known: BTreeSet<usize> = found.iter().map(|(place, _)| *place).collect();
     ids.extend(found.into_iter().map(|(_, id)| id));
     let missing = needed.accounts.iter().enumerate();
-    let missing = missing.filter(|(place, (_, creates))| !known.contains(place) && creates.is_some());
-    let columns = AccountColumns::of(missing.map(|(_, key)| key));
+    let missing = missing.filter(|(place, (_, creators))| !known.contains(place) && !creators.is_empty());
+    let missing: Vec<_> = missing.map(|(_, account)| account).collect();
+    if missing.is_empty() {
+        return Ok((ids, HashSet::new()));
+    }
+    let wanted: HashSet<_> =
+        missing.iter().flat_map(|(_, creators)| *creators).map(|(key, _)| *key).collect();
+    let delivered = items.iter().filter(|item| item.origin == ItemOrigin::Delivered);
+    let delivered: Vec<_> = delivered.filter(|item| wanted.contains(&item.received.hash)).cloned().collect();
+    let recorded = inbox(transaction, &delivered).await?;
+    let new = delivered.iter().map(|item| item.received.hash).filter(|key| !recorded.contains_key(key));
+    let creators = new.collect();
+    let columns = AccountColumns::of(missing.into_iter().filter_map(|(account, creators)| {
+        let (_, kind) = creators.iter().find(|(key, _)| !recorded.contains_key(key))?;
+        Some((account, Some(*kind)))
+    }));
     if !columns.merchants.is_empty() {
         columns.create(transaction).await?;
         ids.extend(columns.find(transaction).await?.into_iter().map(|(_, id)| id));
     }
-    Ok(ids)
+    Ok((ids, creators))
 }
 
 #[derive(Default)]
@@ -129,7 +160,7 @@ struct AccountColumns {
 
 impl AccountColumns {
     /// In the order of the keys, which is the order they are created in.
-    fn of<'a>(keys: impl Iterator<Item = (&'a AccountKey, &'a Option<CustomerKind>)>) -> Self {
+    fn of<'a>(keys: impl Iterator<Item = (&'a AccountKey, Option<CustomerKind>)>) -> Self {
         let mut columns = Self::default();
         for (key, creates) in keys {
             columns.merchants.push(key.merchant.to_string());

@@ -7,7 +7,7 @@
 //! | step | statement | why there |
 //! |---|---|---|
 //! | resolve | accounts of the keys and of the named commands | their numbers never change: no lock needed |
-//! | create | missing customers, then accounts, each in key order | before any lock, so that creators can only wait for creators |
+//! | create | missing customers, then accounts, each in key order; for commands that the inbox has not | before any lock, so that creators can only wait for creators |
 //! | lock | accounts by number, ascending, always; then merchants and customers that are to change, in key order | whoever holds one only ever waits for a higher one |
 //! | read | clock and merchants; customers; inbox; what is named; waiting (taken) | statements of their own, begun after the lock wait, see what the other side committed |
 //! | decide | in memory | [`crate::decide`] |
@@ -136,7 +136,7 @@ async fn plan<R: Rules>(
     waiters: Waiters,
 ) -> Result<Plan<R::Command>, Failure> {
     let needs = load::Needed::of(rules, items);
-    let accounts = load::resolve(transaction, &needs).await?;
+    let (accounts, creators) = load::resolve(transaction, &needs, items).await?;
     let accounts = load::lock(transaction, accounts).await?;
     let locked = directory::lock(transaction, &needs).await?;
     let (now, merchants) = directory::merchants(transaction, &needs, &locked, R::PREFERENCES).await?;
@@ -151,6 +151,10 @@ async fn plan<R: Rules>(
         books.load_customer(customer);
     }
     let stored = load::inbox(transaction, items).await?;
+    if creators.iter().any(|key| stored.contains_key(key)) {
+        // What was created for it must not stay.
+        return Err(Failure::Raced);
+    }
     named::named(transaction, &needs, &mut books).await?;
     let (taken, waiters) = waiting::take(transaction, rules, items, &stored, waiters).await?;
     let items: Vec<_> = items.iter().filter(|item| still_ours(item, &taken)).cloned().collect();
