@@ -108,7 +108,7 @@ CREATE TABLE revelation (
 CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege',
-        HINT = CASE TG_TABLE_NAME WHEN 'entry' THEN 'Post a reversal instead.' END;
+        HINT = CASE TG_TABLE_NAME WHEN 'entry' THEN 'Post a reversal instead.' ELSE 'What is written here stays.' END;
 END
 $$;
 
