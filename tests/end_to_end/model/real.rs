@@ -173,6 +173,19 @@ impl<R: Rules> Worker<R> {
     }
 }
 
+/// A command as a transaction left it.
+#[derive(Debug)]
+struct Record {
+    batch: i64,
+    id: String,
+    merchant: String,
+    content: Vec<u8>,
+    /// `None`: it waits, for the merchant and customer that are said, or else for a command.
+    outcome: Option<String>,
+    awaited: Value,
+    parked_at: i64,
+}
+
 /// As a worker does it: again, where another lane was in the way.
 async fn carry_out<R: Rules>(
     store: &mut Store,
@@ -282,7 +295,7 @@ impl<'b> Run<'b> {
         let waited: Vec<_> = messages.iter().map(|message| self.model.waits(&message.command.key)).collect();
         let done = worker!(self.bench, worker, |worker| worker.batch(&messages).await)?;
 
-        self.model.begin(now());
+        self.model.begin(now(), messages.iter().map(|message| message.command.key.clone()));
         let (mut told, mut outcomes) = (Vec::new(), Vec::new());
         for message in &messages {
             let outcome = self.model.apply(&message.command);
@@ -313,36 +326,26 @@ impl<'b> Run<'b> {
             [first, second].map(|sent| sent.iter().map(|sent| self.message(sent)).collect::<Vec<_>>());
         let done = worker!(self.bench, worker, |worker| worker.race([&first, &second]).await)?;
 
-        self.model.begin(now());
-        let batches: Vec<_> = done.iter().filter_map(|done| done.batch).collect();
-        let messages: Vec<_> = first.iter().chain(&second).collect();
-        for (id, merchant, content, outcome) in self.recorded(&batches).await {
-            let arrived =
-                messages.iter().map(|message| (&message.command, content_of(&message.body, worker)));
-            let arrived = arrived.filter(|(command, _)| command.id == id && !self.model.waits(&command.key));
-            let arrived = arrived.filter(|(_, of)| *of == content).map(|(command, _)| command.clone()).next();
-            let command = arrived.or_else(|| self.model.waiting_by_id(&id));
-            let command = command.ok_or_else(|| format!("{id} was decided, whatever it is"))?;
+        self.model.begin(now(), []);
+        for record in self.recorded([done[0].batch, done[1].batch]).await {
+            let own = if done[0].batch == Some(record.batch) { [&first, &second] } else { [&second, &first] };
+            let arrived = own.into_iter().flatten().find(|message| {
+                message.command.id == record.id && content_of(&message.body, worker) == record.content
+            });
+            let waited = self.model.waiting_by_id(&record.id);
+            let command = waited.or_else(|| arrived.map(|message| message.command.clone()));
+            let command = command.ok_or_else(|| format!("{record:?} is recorded, whatever it is"))?;
+            let Some(outcome) = record.outcome else {
+                self.model.park(&command, awaited_by(&command, &record.awaited), record.parked_at);
+                continue;
+            };
             let late = self.model.is_late(&command.key);
             let told = self.model.decide(&command, late);
-            let told =
-                told.map_err(|awaited| format!("{command:?} was decided; it waits for {awaited:?}"))?;
-            let real =
-                outcome.lines().map(|line| Told::read(&merchant, &serde_json::from_str(line).unwrap()));
+            let told = told.map_err(|awaited| format!("{command:?} is decided; it waits for {awaited:?}"))?;
+            let real = outcome
+                .lines()
+                .map(|line| Told::read(&record.merchant, &serde_json::from_str(line).unwrap()));
             agree("events", &told, &real.collect())?;
-        }
-        let parked = self.parked().await;
-        for message in &messages {
-            if self.model.is_decided(&message.command.key) {
-                continue;
-            }
-            let (command, body) = (&message.command, content_of(&message.body, worker));
-            let Some((content, awaited)) = parked.get(&command.id) else {
-                return Err(format!("{command:?} neither waits nor is decided"));
-            };
-            if *content == body && !self.model.waits(&command.key) {
-                self.model.park(command, awaited_by(command, awaited));
-            }
         }
         for (messages, done) in [(&first, &done[0]), (&second, &done[1])] {
             self.counts.retries += done.retries;
@@ -367,10 +370,10 @@ impl<'b> Run<'b> {
             self.look(worker).await?;
         }
         let (keys, done) = worker!(self.bench, worker, |worker| worker.scan().await)?;
-        self.model.begin(now());
+        self.model.begin(now(), keys.iter().cloned());
         // Those that are not parked any more are nobody's.
         let keys: Vec<_> = keys.into_iter().filter(|key| self.model.waits(key)).collect();
-        let told: Vec<_> = keys.iter().filter_map(|key| self.model.retry(key)).flatten().collect();
+        let told = self.model.retry(&keys);
         let verdicts: Vec<_> = keys.iter().map(|key| self.verdict(key)).collect();
         agree("verdicts", &verdicts, &done.verdicts)?;
         self.agree_on_events(&told, &done.events)
@@ -389,7 +392,7 @@ impl<'b> Run<'b> {
         // Another scan had found the same, and comes too late.
         let again = carry_out(&mut lanes[1], rules, &found, 0).await?;
 
-        self.model.begin(now());
+        self.model.begin(now(), []);
         let mut ids: Vec<_> = keys.iter().map(id_of).collect();
         ids.sort_unstable();
         agree("what is ripe", &self.model.ripe(), &ids)?;
@@ -440,23 +443,26 @@ impl<'b> Run<'b> {
         Ok(())
     }
 
-    /// What these transactions decided, in their order: id, merchant, content and outcome.
-    async fn recorded(&mut self, batches: &[i64]) -> Vec<(String, String, Vec<u8>, String)> {
-        let decided = "SELECT encode(key, 'hex'), merchant, content, outcome FROM inbox
-                       WHERE batch_id = ANY($1) AND outcome IS NOT NULL ORDER BY batch_id, position";
-        sqlx::query_as(decided).bind(batches).fetch_all(&mut self.bench.superuser).await.unwrap()
-    }
-
-    /// What waits, by id: content, and what for.
-    async fn parked(&mut self) -> BTreeMap<String, (Vec<u8>, Value)> {
-        let waiting = "SELECT encode(w.key, 'hex'), i.content, jsonb_build_array(w.awaited_merchant, w.awaited_customer)
-                       FROM waiting w JOIN inbox i ON i.key = w.key WHERE i.merchant = ANY($1)";
-        let rows: Vec<(String, Vec<u8>, Value)> = sqlx::query_as(waiting)
-            .bind(&self.merchants[..])
-            .fetch_all(&mut self.bench.superuser)
-            .await
-            .unwrap();
-        rows.into_iter().map(|(id, content, awaited)| (id, (content, awaited))).collect()
+    /// What these transactions decided and parked, in their order.
+    async fn recorded(&mut self, batches: [Option<i64>; 2]) -> Vec<Record> {
+        let records = "SELECT i.batch_id, encode(key, 'hex'), i.merchant, i.content, i.outcome,
+                              jsonb_build_array(w.awaited_merchant, w.awaited_customer),
+                              coalesce(extract(epoch FROM w.parked_at) * 1000000, 0)::bigint
+                       FROM inbox i LEFT JOIN waiting w USING (key)
+                       WHERE i.batch_id = ANY($1) ORDER BY i.batch_id, i.position";
+        let rows: Vec<(i64, String, String, Vec<u8>, Option<String>, Value, i64)> =
+            sqlx::query_as(records).bind(&batches[..]).fetch_all(&mut self.bench.superuser).await.unwrap();
+        rows.into_iter()
+            .map(|(batch, id, merchant, content, outcome, awaited, parked_at)| Record {
+                batch,
+                id,
+                merchant,
+                content,
+                outcome,
+                awaited,
+                parked_at,
+            })
+            .collect()
     }
 
     // ---- messages --------------------------------------------------------------------------------------------------
