@@ -339,6 +339,14 @@ impl Told {
     }
 }
 
+impl Told {
+    /// The name, and of a refusal the command and the reason.
+    pub fn kind(&self) -> String {
+        let fact = |fact: &str| self.facts[fact].as_str().map(|text| format!(" {text}")).unwrap_or_default();
+        format!("{}{}{}", self.name, fact("command"), fact("reason"))
+    }
+}
+
 impl Merchant {
     /// From a command, or from what is stored.
     fn read(preferences: &Value, hold_days: i64, put_at: i64) -> Self {
