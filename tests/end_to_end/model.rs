@@ -68,7 +68,7 @@ async fn the_ledger_does_what_the_model_does() {
     if let Some((number, script, problem)) = failed {
         runs.show(number, script, problem).await;
     }
-    eprintln!("{} sequences in {:?}: {counts:?}", last - first + 1, began.elapsed());
+    eprintln!("{} sequences in {:?}: {counts:#?}", last - first + 1, began.elapsed());
     let verification = verify(&mut world.superuser().await, None, None, &mut Unseen).await.unwrap();
     assert!(verification.holds(), "{:#?}", verification.faults);
     assert!(counts.done > counts.commands / 4, "most commands were refused: {counts:?}");
@@ -169,6 +169,9 @@ impl Counts {
         self.done += more.done;
         self.waiting += more.waiting;
         self.retries += more.retries;
+        for (kind, count) in more.told {
+            *self.told.entry(kind).or_default() += count;
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! again at those that wait ([`Model::retry`]), or lets commissions mature ([`Model::mature`]). Where the order was
 //! the ledger's own choice, the model can be led along it instead ([`Model::decide`], [`Model::park`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -149,8 +149,9 @@ struct Known {
 struct Waiting {
     command: Command,
     awaited: Awaited,
-    /// The transactions that parked it first and last.
-    since: u64,
+    /// The transaction that parked it first, and its place among those of two lanes.
+    since: (u64, i64),
+    /// The transaction that parked it last.
     parked: u64,
     late: bool,
 }
@@ -170,6 +171,8 @@ pub struct Model {
     /// Whether patience is over as soon as a transaction is.
     impatient: bool,
     transaction: u64,
+    /// The commands that it is for.
+    at_hand: BTreeSet<Key>,
     now: i64,
     /// The account that the command in hand turned out to be about, and the withdrawal.
     about: Option<AccountKey>,
@@ -333,6 +336,14 @@ impl Told {
         }
         let cause = (merchant.to_owned(), field("causationsource"), field("causationid"));
         Self { name, cause, facts: Value::Object(facts) }
+    }
+}
+
+impl Told {
+    /// The name, and of a refusal the command and the reason.
+    pub fn kind(&self) -> String {
+        let fact = |fact: &str| self.facts[fact].as_str().map(|text| format!(" {text}")).unwrap_or_default();
+        format!("{}{}{}", self.name, fact("command"), fact("reason"))
     }
 }
 
@@ -746,10 +757,11 @@ impl Model {
         Self { impatient, ..Self::default() }
     }
 
-    /// Begins a transaction at this time, in microseconds since 1970.
-    pub fn begin(&mut self, now: i64) {
+    /// Begins a transaction at this time, in microseconds since 1970, for commands with these keys.
+    pub fn begin(&mut self, now: i64, keys: impl IntoIterator<Item = Key>) {
         self.transaction += 1;
         self.now = now;
+        self.at_hand = keys.into_iter().collect();
     }
 
     /// A command arrives.
@@ -762,22 +774,26 @@ impl Model {
             Some(Known { told: Some(_), .. }) => Outcome::Decided(Vec::new()),
             Some(_) => Outcome::Parked,
             None => {
-                let told = self.settle(command.clone(), self.transaction, false);
+                let told = self.settle(command.clone(), (self.transaction, 0), false);
                 if self.is_decided(&command.key) { Outcome::Decided(told) } else { Outcome::Parked }
             }
         }
     }
 
-    /// Looks again at a command that waits; `None`: it does not.
-    pub fn retry(&mut self, key: &Key) -> Option<Vec<Told>> {
-        let place = self.waiting.iter().position(|waiting| waiting.command.key == *key)?;
-        let Waiting { command, since, late, .. } = self.waiting.remove(place);
-        Some(self.settle(command, since, late))
+    /// Looks again at commands that wait, one after the other. Those that do not are passed over.
+    pub fn retry(&mut self, keys: &[Key]) -> Vec<Told> {
+        let mut taken = Vec::new();
+        for key in keys {
+            let place = self.waiting.iter().position(|waiting| waiting.command.key == *key);
+            taken.extend(place.map(|place| self.waiting.remove(place)));
+        }
+        let settle = |Waiting { command, since, late, .. }| self.settle(command, since, late);
+        taken.into_iter().flat_map(settle).collect()
     }
 
     /// Decides a command, or parks it; and then whatever waited for it.
-    fn settle(&mut self, command: Command, since: u64, late: bool) -> Vec<Told> {
-        let mut told = match self.decide(&command, late && since < self.transaction) {
+    fn settle(&mut self, command: Command, since: (u64, i64), late: bool) -> Vec<Told> {
+        let mut told = match self.decide(&command, late && since.0 < self.transaction) {
             Ok(told) => told,
             Err(awaited) => {
                 let (parked, late) = (self.transaction, late || self.impatient);
@@ -791,14 +807,17 @@ impl Model {
         told
     }
 
-    /// Who waited for what this command has brought, the first to wait first: for itself; or, if they came in the same
-    /// transaction, for a merchant or customer. (Those that came earlier are found by a scan.)
+    /// Who waited for what this command has brought, the first to wait first. Of those that were parked earlier only
+    /// who waited for a command that the transaction is for; the others are found by a scan.
     fn woken(&mut self, decided: &Command) -> Vec<Waiting> {
         let mut woken = Vec::new();
         for waiting in std::mem::take(&mut self.waiting) {
+            let just_parked = waiting.parked == self.transaction;
             let for_it = match &waiting.awaited {
-                Awaited::Command(key) => *key == decided.key,
-                other => waiting.parked == self.transaction && self.is_there(other),
+                Awaited::Command(key) => {
+                    *key == decided.key && (just_parked || self.at_hand.contains(&decided.key))
+                }
+                other => just_parked && self.is_there(other),
             };
             if for_it && waiting.command.worker() == decided.worker() {
                 woken.push(waiting);
@@ -808,7 +827,7 @@ impl Model {
         }
         let here = self.transaction;
         woken.sort_by_key(|waiting| match waiting.parked {
-            parked if parked == here => (true, 0, String::new()),
+            parked if parked == here => (true, (0, 0), String::new()),
             _ => (false, waiting.since, waiting.command.id.clone()),
         });
         woken
@@ -831,12 +850,14 @@ impl Model {
         Ok(told)
     }
 
-    /// Lets a command wait for this, whatever the model would have done with it.
-    pub fn park(&mut self, command: &Command, awaited: Awaited) {
+    /// Lets a command wait for this, whatever the model would have done with it. `at`: commands with a lower one have
+    /// waited for longer.
+    pub fn park(&mut self, command: &Command, awaited: Awaited, at: i64) {
         self.know(command);
         self.waiting.retain(|waiting| waiting.command.key != command.key);
-        let (since, late) = (self.transaction, self.impatient);
-        self.waiting.push(Waiting { command: command.clone(), awaited, since, parked: since, late });
+        let (parked, late) = (self.transaction, self.impatient);
+        let waiting = Waiting { command: command.clone(), awaited, since: (parked, at), parked, late };
+        self.waiting.push(waiting);
     }
 
     fn know(&mut self, c: &Command) {
@@ -873,7 +894,7 @@ impl Model {
     /// Whether the patience of a command that waits is over.
     pub fn is_late(&self, key: &Key) -> bool {
         let waiting = self.waiting.iter().find(|waiting| waiting.command.key == *key);
-        waiting.is_some_and(|waiting| waiting.late && waiting.since < self.transaction)
+        waiting.is_some_and(|waiting| waiting.late && waiting.since.0 < self.transaction)
     }
 
     /// Whether the key of this command is known with other content.

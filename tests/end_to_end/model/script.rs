@@ -57,8 +57,10 @@ impl Script {
     /// A random one.
     pub(super) fn write(seed: u64) -> Self {
         let mut writer = Writer { rng: StdRng::seed_from_u64(seed), written: Vec::new(), minute: 0 };
+        let mut steps = writer.setting_out();
         let commands = writer.commands();
-        Self { impatient: writer.chance(12), steps: writer.steps(commands) }
+        steps.extend(writer.steps(commands));
+        Self { impatient: writer.chance(12), steps }
     }
 
     /// How many commands are sent.
@@ -217,46 +219,79 @@ impl Writer {
         self.rng.random_ratio(1, one_in)
     }
 
+    /// Mostly one of them, so that things meet.
+    fn merchant(&mut self) -> &'static str {
+        if self.chance(6) { MERCHANTS[1] } else { MERCHANTS[0] }
+    }
+
+    fn customer(&mut self) -> &'static str {
+        if self.chance(2) { CUSTOMERS[0] } else { self.any(&CUSTOMERS) }
+    }
+
     fn any<T: Copy>(&mut self, of: &[T]) -> T {
         *of.choose(&mut self.rng).unwrap()
     }
 
     // ---- commands --------------------------------------------------------------------------------------------------
 
-    fn commands(&mut self) -> Vec<Sent> {
-        let mut commands = Vec::new();
-        for merchant in MERCHANTS {
-            if !self.chance(8) {
-                commands.push(self.command("preferences.put", merchant));
-            }
+    /// Mostly there is a shop with customers who have earned something, before anything out of the ordinary happens.
+    fn setting_out(&mut self) -> Vec<Step> {
+        if self.chance(5) {
+            return Vec::new();
         }
+        let (mut directory, mut earned) = (vec![self.command("preferences.put", MERCHANTS[0])], Vec::new());
         for customer in CUSTOMERS {
-            for name in ["commission.credit", "payout-method.put"] {
-                if !self.chance(4) {
-                    let merchant = if self.chance(4) { MERCHANTS[1] } else { MERCHANTS[0] };
-                    let mut sent = self.command(name, merchant);
-                    sent.message["data"]["customer"] = json!(customer);
-                    commands.push(sent);
+            for name in ["customer.put", "payout-method.put", "commission.credit"] {
+                let mut sent = self.command(name, MERCHANTS[0]);
+                sent.message["data"]["customer"] = json!(customer);
+                match name {
+                    _ if self.chance(6) => {}
+                    "commission.credit" => earned.push(sent),
+                    _ => directory.push(sent),
                 }
             }
         }
+        let batch = |worker, commands| Step::Batch { worker, commands };
+        vec![batch("directory", directory), batch("commissions", earned)]
+    }
+
+    fn commands(&mut self) -> Vec<Sent> {
+        let mut commands = Vec::new();
+        for merchant in MERCHANTS {
+            if !self.chance(3) {
+                commands.push(self.command("preferences.put", merchant));
+            }
+        }
         for _ in 0..self.rng.random_range(5..60) {
+            let merchant = self.merchant();
             let name = WEIGHTS.choose_weighted(&mut self.rng, |(_, weight)| *weight).unwrap().0;
-            let merchant = if self.chance(4) { MERCHANTS[1] } else { MERCHANTS[0] };
+            // Mostly, there is something of the kind that is named.
+            let first = match name {
+                "commission.reverse" => "commission.credit",
+                "adjustment.reverse" => "adjustment.credit",
+                "withdrawal.approve" | "withdrawal.pay" | "withdrawal.reject" | "withdrawal.cancel" => {
+                    "withdrawal.request"
+                }
+                name => name,
+            };
+            let there = self.written.iter().any(|known| known.merchant == merchant && known.name == first);
+            let name = if there || self.chance(8) { name } else { first };
             commands.push(self.command(name, merchant));
         }
-        if self.chance(40) {
+        if self.chance(60) {
             self.flood(&mut commands);
         }
         self.disturb(&mut commands);
         commands
     }
 
-    /// So much for one customer that the account is full.
+    /// So much for one customer that the account is full, all but ten euros. Late, because it takes many commands.
     fn flood(&mut self, commands: &mut Vec<Sent>) {
         let mut sent = self.command("adjustment.credit", MERCHANTS[0]);
-        sent.message["data"]["amount"] = json!("999999999999");
-        let at = self.rng.random_range(0..=commands.len());
+        sent.message["data"]["customer"] = json!(CUSTOMERS[0]);
+        sent.message["data"]["amount"] = json!("999999999999.99");
+        sent.message["data"]["currency"] = json!("EUR");
+        let at = commands.len() - self.rng.random_range(0..=commands.len().min(12));
         let copies = (0..1000).map(|number| {
             let mut sent = sent.clone();
             sent.message["id"] = json!(format!("flood-{number}"));
@@ -313,9 +348,8 @@ impl Writer {
 
     /// A new command of this merchant.
     fn command(&mut self, name: &'static str, merchant: &'static str) -> Sent {
-        let ((currency, places), customer) = (self.any(&CURRENCIES[..]), self.any(&CUSTOMERS));
-        // Mostly euros, so that there is something to move.
-        let (currency, places) = if self.chance(4) { (currency, places) } else { CURRENCIES[0] };
+        let customer = self.customer();
+        let (currency, places) = if self.chance(5) { self.any(&CURRENCIES) } else { CURRENCIES[0] };
         let mut written = Written {
             merchant,
             customer,
@@ -329,7 +363,9 @@ impl Writer {
         match name {
             "commission.credit" => {
                 data["customer"] = json!(customer);
-                data["amount"] = json!(self.amount(places));
+                let small = self.amount(places);
+                data["amount"] =
+                    json!(if self.chance(3) { small } else { format!("{}0", self.any(&[2, 5, 10])) });
                 data["currency"] = json!(currency);
                 match self.rng.random_range(0..8) {
                     0 => data["available_at"] = json!("2020-01-01T00:00:00Z"),
@@ -399,7 +435,9 @@ impl Writer {
             "customer.put" => {
                 data["customer"] = json!(customer);
                 data["kind"] =
-                    json!(self.any(&["affiliate", "affiliate", "affiliate", "customer", "reseller"]));
+                    json!(self.any(
+                        &["affiliate"; 6].into_iter().chain(["customer", "reseller"]).collect::<Vec<_>>()
+                    ));
                 if self.chance(2) {
                     data["locale"] = json!(self.any(&["de", "en", "pt-BR"]));
                 }
@@ -433,13 +471,13 @@ impl Writer {
     fn preferences(&mut self, data: &mut Value) {
         data["name"] = json!("Acme");
         data["actor"] = json!("maria");
-        if self.chance(4) {
+        if self.chance(6) {
             data["hold_days"] = json!(3);
         }
         if self.chance(2) {
             data["negative_limit"] = self.limits(&["0", "10", "25"]);
         }
-        let mut withdrawals = json!({ "enabled": !self.chance(6) });
+        let mut withdrawals = json!({ "enabled": !self.chance(10) });
         if self.chance(2) {
             withdrawals["minimum"] = self.limits(&["0", "5", "10"]);
             withdrawals["minimum_rule"] = json!(self.any(&["balance", "amount"]));
@@ -447,7 +485,7 @@ impl Writer {
         if self.chance(3) {
             withdrawals["auto_approve_below"] = self.limits(&["5", "10"]);
         }
-        if !self.chance(10) {
+        if !self.chance(15) {
             data["withdrawals"] = withdrawals;
         }
     }
@@ -514,7 +552,7 @@ impl Writer {
     fn unwritten(&mut self, merchant: &'static str, number: usize) -> Written {
         Written {
             merchant,
-            customer: self.any(&CUSTOMERS),
+            customer: self.customer(),
             currency: "EUR",
             source: self.any(&SOURCES),
             id: format!("k-{number}"),
@@ -549,8 +587,10 @@ impl Writer {
                     steps.push(Step::Batch { worker, commands: batch });
                 }
             }
-            match self.rng.random_range(0..14) {
-                0..=3 => steps.push(Step::Scan { worker: self.any(&WORKERS) }),
+            match self.rng.random_range(0..10) {
+                // What waits for a merchant or a customer is found by scans alone.
+                0 | 1 => steps.push(Step::Scan { worker: "directory" }),
+                2 | 3 => steps.push(Step::Scan { worker: self.any(&WORKERS) }),
                 4 => steps.push(Step::Look { worker: self.any(&WORKERS) }),
                 5 => steps.push(Step::Ripen { one_in: self.any(&[1, 2, 3]) }),
                 6 => steps.extend([Step::Ripen { one_in: 2 }, Step::Mature]),
