@@ -3,7 +3,7 @@
 //! | step | a crash before it leaves | a crash after it leaves |
 //! |---|---|---|
 //! | gather what the queue has ready | everything in the queue | the same |
-//! | decide and commit ([`Clerk::settle`]) | the same | outcomes in the inbox, the batch unpublished: redelivery and sweep both publish it |
+//! | decide and commit ([`Clerk::settle`]) | the same | outcomes in the inbox, the batch unpublished: redelivery and sweep both publish it; what had been parked and is decided with it was acked long ago, and is the sweep's alone |
 //! | publish dead letters and events, confirmed | the same | the same; consumers know the events by their ids |
 //! | ack | the same; redelivery publishes again, byte for byte | nothing to do; the sweep may publish once more until the batch is marked |
 //! | mark the batch published, with the next one or when idle | the same | nothing to do |

@@ -6,7 +6,7 @@ use contract::{
 use sqlx::PgTransaction;
 use time::OffsetDateTime;
 
-use super::load::bytes;
+use super::load::{bytes, unexpected};
 use super::{BatchId, directory, withdrawals};
 use crate::decide::{Item, ItemOrigin, Record};
 use crate::{Awaited, Books, CommissionState, Failure, Rules};
@@ -245,7 +245,7 @@ async fn update(
         return Ok(());
     }
     let rows = rows.as_mut_slice();
-    sqlx::query!(
+    let written = sqlx::query!(
         "UPDATE inbox i
          SET batch_id = $1, account_id = n.account_id, version = n.version, entry_number = n.entry_number,
              position = n.position, outcome = n.outcome
@@ -261,8 +261,10 @@ async fn update(
         &column(rows, |row| row.outcome.take()) as _,
     )
     .execute(&mut **transaction)
-    .await?;
-    Ok(())
+    .await?
+    .rows_affected();
+    // One that is decided twice has one row: then none of it may stay.
+    if written == rows.len() as u64 { Ok(()) } else { Err(unexpected()) }
 }
 
 /// Parks what has to wait. One that waited before keeps its deadline.
