@@ -41,11 +41,23 @@ impl World {
 
     /// A new world whose queues have these limits.
     pub async fn with_limits(limits: Limits) -> Self {
-        static WORLDS: AtomicU32 = AtomicU32::new(1);
-        let number = WORLDS.fetch_add(1, Ordering::SeqCst);
-        let world = Self { name: format!("saldo_{}_{number}", std::process::id()) };
+        let world = Self::named();
         tokio::join!(world.make_database(), world.make_vhost(limits));
         world
+    }
+
+    /// A new world that is a database and nothing more.
+    pub async fn without_broker() -> Self {
+        let world = Self::named();
+        world.make_database().await;
+        world
+    }
+
+    /// By a name that nobody else has.
+    fn named() -> Self {
+        static WORLDS: AtomicU32 = AtomicU32::new(1);
+        let number = WORLDS.fetch_add(1, Ordering::SeqCst);
+        Self { name: format!("saldo_{}_{number}", std::process::id()) }
     }
 
     async fn make_database(&self) {

@@ -17,9 +17,13 @@ use crate::{
     Merchant, NewPayout, Posting, Transition, Withdrawal,
 };
 
-/// Commands that create what others name. One that was decided and created nothing was refused.
-const CREATING: [&str; 4] =
-    [CommissionCredit::TYPE, AdjustmentCredit::TYPE, AdjustmentDebit::TYPE, WithdrawalRequest::TYPE];
+/// Commands of a worker that create what its others name. One that was decided and created nothing was refused.
+const CREATING: [(&str, &str); 4] = [
+    (contract::commission::WORKER, CommissionCredit::TYPE),
+    (contract::adjustment::WORKER, AdjustmentCredit::TYPE),
+    (contract::adjustment::WORKER, AdjustmentDebit::TYPE),
+    (contract::withdrawal::WORKER, WithdrawalRequest::TYPE),
+];
 
 /// Rows that the batch has locked or read, and what its commands have changed so far.
 #[derive(Debug, Clone)]
@@ -45,8 +49,10 @@ pub struct Changes {
     pub accounts: BTreeSet<i64>,
     /// Commissions that differ from their rows, or have none and need one.
     pub commissions: HashMap<KeyHash, Commission>,
-    /// Withdrawals that differ from their rows, or are new; in key order.
+    /// Withdrawals that differ from their rows, or have none; in key order.
     pub withdrawals: BTreeMap<KeyHash, Withdrawal>,
+    /// Those of them that have none.
+    pub new_withdrawals: BTreeSet<KeyHash>,
     /// States that withdrawals entered, in their order.
     pub transitions: Vec<Transition>,
     /// Merchants that differ from their rows.
@@ -70,9 +76,9 @@ pub enum Named {
     Withdrawal(Withdrawal),
     /// An entry; [`Books::posted`] has it.
     Entry(EntryId),
-    /// A command that was refused: there is nothing to name.
+    /// A command of this worker that was refused: there is nothing to name.
     Refused,
-    /// A command that created something else.
+    /// A command that creates, or would have created, something else.
     Other,
     /// Nothing that is decided yet.
     Unknown,
@@ -176,16 +182,14 @@ impl Books {
         self.named.get(&key).unwrap_or(&Named::Unknown)
     }
 
-    /// Notes that the command under this key was decided in this batch. If that made nothing known, it names nothing.
+    /// Notes that the command under this key was decided. If that made nothing known, it names nothing of what this
+    /// worker's commands name.
     pub fn note_decided(&mut self, key: KeyHash, message_type: &str) {
-        self.load_decided(key, message_type, &CREATING);
-    }
-
-    /// Enters a command that is named and was decided, whichever worker's it is. Where nothing else is known of it:
-    /// one of the types that create what is asked for was refused; any other created something else.
-    pub fn load_decided(&mut self, key: KeyHash, message_type: &str, creating: &[&str]) {
-        let nothing = if creating.contains(&message_type) { Named::Refused } else { Named::Other };
-        self.named.entry(key).or_insert(nothing);
+        self.named.entry(key).or_insert(if CREATING.contains(&(self.worker, message_type)) {
+            Named::Refused
+        } else {
+            Named::Other
+        });
     }
 
     /// What has become known since this was last asked: who waits for it can be decided.
@@ -208,6 +212,9 @@ impl Books {
     /// Writes down a withdrawal and the state it entered.
     pub fn put_withdrawal(&mut self, withdrawal: Withdrawal, transition: Transition) {
         let key = withdrawal.request.hash();
+        if transition.number == 1 {
+            self.changes.new_withdrawals.insert(key);
+        }
         self.changes.withdrawals.insert(key, withdrawal.clone());
         self.changes.transitions.push(transition);
         self.named.insert(key, Named::Withdrawal(withdrawal));

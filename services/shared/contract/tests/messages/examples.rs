@@ -17,7 +17,7 @@ fn valid_examples_are_valid_and_read() {
         assert_eq!(schema_errors(message_type, &message), [""; 0], "{message_type} {name}");
         match read(text.as_bytes()) {
             Ok(received) => {
-                assert_eq!(received.routing_key(), format!("acme.{}", message_type.replace(".v1", "")))
+                assert_eq!(received.routing_key(), format!("acme.{}", message_type.replace(".v1", "")));
             }
             Err(malformed) => panic!("{message_type} {name}: {malformed}"),
         }

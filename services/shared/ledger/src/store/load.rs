@@ -14,8 +14,7 @@ use sqlx::PgTransaction;
 
 use super::named;
 use crate::decide::{Item, ItemOrigin, Stored};
-use crate::vault::Sealed;
-use crate::{Account, AccountKey, Awaited, CustomerKey, Failure, Naming, Needs, Rules};
+use crate::{Account, AccountKey, CustomerKey, Failure, Naming, Needs, Rules};
 
 /// What the commands of a batch need, each once.
 #[derive(Default)]
@@ -26,8 +25,8 @@ pub(super) struct Needed {
     pub(super) customers: BTreeSet<CustomerKey>,
     /// Those that are to change.
     pub(super) changed_customers: BTreeSet<CustomerKey>,
-    /// And what a customer is created as where it is missing.
-    accounts: BTreeMap<AccountKey, Option<CustomerKind>>,
+    /// And which commands create it where it is missing, and its customer as what.
+    accounts: BTreeMap<AccountKey, Vec<(KeyHash, CustomerKind)>>,
     /// Named by the command that created it.
     pub(super) commissions: Names,
     pub(super) entries: Names,
@@ -43,19 +42,30 @@ pub(super) type Names = HashMap<KeyHash, CommandKey>;
 impl Needed {
     pub(super) fn of<R: Rules>(rules: &R, items: &[Arc<Item<R::Command>>]) -> Self {
         let mut needed = Self::default();
+        let mut seen = HashSet::with_capacity(items.len());
         for item in items {
-            let merchant = item.received.command.merchant();
+            let received = &item.received;
+            let merchant = received.command.merchant();
             if !needed.merchants.contains(merchant) {
                 needed.merchants.insert(merchant.clone());
             }
-            needed.add(rules.needs(&item.received.command), merchant);
+            let mut needs = rules.needs(&received.command);
+            if !seen.insert(received.hash) {
+                // A copy, or a conflict.
+                needs.creates = None;
+            }
+            needed.add(needs, received);
         }
         needed
     }
 
-    fn add(&mut self, needs: Needs, merchant: &MerchantId) {
+    fn add<C: Commands>(&mut self, needs: Needs, received: &Received<C>) {
         let Needs { account, creates, names, customer, changes_customer, changes_merchant } = needs;
-        self.accounts.extend(account.map(|account| (account, creates)));
+        let merchant = received.command.merchant();
+        if let Some(account) = account {
+            let creators = self.accounts.entry(account).or_default();
+            creators.extend(creates.map(|kind| (received.hash, kind)));
+        }
         if changes_merchant {
             self.changed_merchants.insert(merchant.clone());
         }
@@ -98,26 +108,45 @@ pub(super) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
 
 /// The numbers of the accounts that are needed; those that were missing are created where their commands want it,
 /// unless their merchant is not registered.
-pub(super) async fn resolve(
+///
+/// A command that is recorded already is not carried out again, and creates nothing either: one that conflicts must
+/// leave nothing behind. The keys of the others that may have created something are returned too, because they can
+/// have been recorded by the time that locks are held.
+pub(super) async fn resolve<C: Commands>(
     transaction: &mut PgTransaction<'_>,
     needed: &Needed,
-) -> Result<BTreeSet<i64>, Failure> {
+    items: &[Arc<Item<C>>],
+) -> Result<(BTreeSet<i64>, HashSet<KeyHash>), Failure> {
     let mut ids = named::accounts(transaction, needed).await?;
     if needed.accounts.is_empty() {
-        return Ok(ids);
+        return Ok((ids, HashSet::new()));
     }
-    let columns = AccountColumns::of(needed.accounts.iter());
+    let columns = AccountColumns::of(needed.accounts.keys().map(|key| (key, None)));
     let found = columns.find(transaction).await?;
     let known: BTreeSet<usize> = found.iter().map(|(place, _)| *place).collect();
     ids.extend(found.into_iter().map(|(_, id)| id));
     let missing = needed.accounts.iter().enumerate();
-    let missing = missing.filter(|(place, (_, creates))| !known.contains(place) && creates.is_some());
-    let columns = AccountColumns::of(missing.map(|(_, key)| key));
+    let missing = missing.filter(|(place, (_, creators))| !known.contains(place) && !creators.is_empty());
+    let missing: Vec<_> = missing.map(|(_, account)| account).collect();
+    if missing.is_empty() {
+        return Ok((ids, HashSet::new()));
+    }
+    let wanted: HashSet<_> =
+        missing.iter().flat_map(|(_, creators)| *creators).map(|(key, _)| *key).collect();
+    let delivered = items.iter().filter(|item| item.origin == ItemOrigin::Delivered);
+    let delivered: Vec<_> = delivered.filter(|item| wanted.contains(&item.received.hash)).cloned().collect();
+    let recorded = inbox(transaction, &delivered).await?;
+    let new = delivered.iter().map(|item| item.received.hash).filter(|key| !recorded.contains_key(key));
+    let creators = new.collect();
+    let columns = AccountColumns::of(missing.into_iter().filter_map(|(account, creators)| {
+        let (_, kind) = creators.iter().find(|(key, _)| !recorded.contains_key(key))?;
+        Some((account, Some(*kind)))
+    }));
     if !columns.merchants.is_empty() {
         columns.create(transaction).await?;
         ids.extend(columns.find(transaction).await?.into_iter().map(|(_, id)| id));
     }
-    Ok(ids)
+    Ok((ids, creators))
 }
 
 #[derive(Default)]
@@ -131,7 +160,7 @@ struct AccountColumns {
 
 impl AccountColumns {
     /// In the order of the keys, which is the order they are created in.
-    fn of<'a>(keys: impl Iterator<Item = (&'a AccountKey, &'a Option<CustomerKind>)>) -> Self {
+    fn of<'a>(keys: impl Iterator<Item = (&'a AccountKey, Option<CustomerKind>)>) -> Self {
         let mut columns = Self::default();
         for (key, creates) in keys {
             columns.merchants.push(key.merchant.to_string());
@@ -163,12 +192,12 @@ impl AccountColumns {
 
     async fn create(&self, transaction: &mut PgTransaction<'_>) -> Result<(), Failure> {
         sqlx::query!(
-            "INSERT INTO customer (merchant, id, kind)
-             SELECT DISTINCT ON (k.merchant, k.customer) k.merchant, k.customer, k.kind
-             FROM unnest($1::text[], $2::text[], $3::text[]) AS k (merchant, customer, kind)
-             JOIN merchant m ON m.id = k.merchant
-             ORDER BY k.merchant, k.customer
-             ON CONFLICT DO NOTHING",
+            r#"INSERT INTO customer (merchant, id, kind)
+               SELECT k.merchant, k.customer, k.kind
+               FROM unnest($1::text[], $2::text[], $3::text[]) AS k (merchant, customer, kind)
+               JOIN merchant m ON m.id = k.merchant
+               ORDER BY k.merchant COLLATE "C", k.customer COLLATE "C"
+               ON CONFLICT DO NOTHING"#,
             &self.merchants,
             &self.customers,
             &self.kinds as _,
@@ -204,7 +233,7 @@ pub(super) async fn lock(
     }
     let ids: Vec<i64> = ids.into_iter().collect();
     let rows = sqlx::query!(
-        "SELECT a.id, a.merchant, a.customer, a.currency, a.balance, a.held, a.pending, a.version, a.entries, a.head
+        "SELECT a.id, a.merchant, a.customer, a.currency, a.exponent, a.balance, a.held, a.pending, a.version, a.entries, a.head
          FROM unnest($1::bigint[]) AS k (id) JOIN account a ON a.id = k.id
          ORDER BY a.id FOR UPDATE OF a",
         &ids,
@@ -216,6 +245,10 @@ pub(super) async fn lock(
             let merchant: MerchantId = parsed(&row.merchant)?;
             let customer: CustomerId = parsed(&row.customer)?;
             let currency: Currency = parsed(&row.currency)?;
+            // Another exponent than the account was opened with would change what its amounts mean.
+            if u32::try_from(row.exponent) != Ok(currency.exponent()) {
+                return Err(unexpected());
+            }
             let head = row.head.map(<[u8; 32]>::try_from).transpose().map_err(|_| unexpected())?;
             Ok(Account {
                 id: row.id,
@@ -258,99 +291,4 @@ pub(super) async fn inbox<C: Commands>(
 
 pub(super) fn same(key: &CommandKey, merchant: &str, source: &str, id: &str) -> bool {
     key.merchant.as_str() == merchant && key.source.as_str() == source && key.id.as_str() == id
-}
-
-/// A transaction decides at most this many commands that waited for its own; a scan finds the others. With the
-/// largest messages they take 16 MiB.
-const MAX_WAITERS: i64 = 500;
-
-type Waiters<C> = Vec<(Awaited, Arc<Item<C>>)>;
-
-/// Takes out of `waiting` the parked items themselves, and what waits for the new ones.
-pub(super) async fn take_waiting<R: Rules>(
-    transaction: &mut PgTransaction<'_>,
-    rules: &R,
-    items: &[Arc<Item<R::Command>>],
-    stored: &HashMap<KeyHash, Stored>,
-) -> Result<(HashSet<KeyHash>, Waiters<R::Command>), Failure> {
-    let hash = |item: &Arc<Item<R::Command>>| item.received.hash;
-    let parked: Vec<Vec<u8>> = items
-        .iter()
-        .filter(|item| matches!(item.origin, ItemOrigin::Parked { .. }))
-        .map(|item| bytes(&hash(item)))
-        .collect();
-    let undecided: Vec<Vec<u8>> = items
-        .iter()
-        .map(hash)
-        .filter(|key| stored.get(key).is_none_or(|stored| stored.outcome.is_none()))
-        .map(|key| bytes(&key))
-        .collect();
-    let rows = sqlx::query!(
-        "DELETE FROM waiting
-         WHERE key IN (
-             (SELECT w.key FROM unnest($1::bytea[]) AS k (key) JOIN waiting w ON w.key = k.key WHERE w.worker = $3)
-             UNION
-             (SELECT w.key FROM unnest($2::bytea[]) AS k (key) JOIN waiting w ON w.awaited_command = k.key
-              WHERE w.worker = $3 ORDER BY w.parked_at, w.key LIMIT $4))
-         RETURNING key, awaited_command, body, key_id, user_id, parked_at, deadline",
-        &parked,
-        &undecided,
-        R::WORKER,
-        MAX_WAITERS,
-    )
-    .fetch_all(&mut **transaction)
-    .await?;
-    let mut taken = HashSet::new();
-    let mut waiters = Vec::new();
-    for row in rows {
-        let key = key_hash(&row.key)?;
-        if parked.contains(&row.key) {
-            taken.insert(key);
-        } else if let Some(awaited) = row.awaited_command {
-            let parked = ParkedRow {
-                key,
-                body: row.body,
-                key_id: row.key_id,
-                user: row.user_id,
-                since: row.parked_at,
-                deadline: row.deadline,
-            };
-            waiters.push((row.parked_at, Awaited::Command(key_hash(&awaited)?), parked.item(rules)?));
-        }
-    }
-    waiters.sort_by_key(|(parked_at, _, item)| (*parked_at, item.received.hash));
-    Ok((taken, waiters.into_iter().map(|(_, awaited, item)| (awaited, item)).collect()))
-}
-
-/// A parked command as it is stored.
-pub(super) struct ParkedRow {
-    pub(super) key: KeyHash,
-    pub(super) body: Vec<u8>,
-    /// The key that the body is encrypted with.
-    pub(super) key_id: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) since: time::OffsetDateTime,
-    pub(super) deadline: time::OffsetDateTime,
-}
-
-impl ParkedRow {
-    /// Reads it again from its message.
-    pub(super) fn item<R: Rules>(self, rules: &R) -> Result<Arc<Item<R::Command>>, Failure> {
-        let body = match self.key_id {
-            None => self.body,
-            Some(key_id) => rules
-                .reveal(self.key, &Sealed { key_id, bytes: self.body })
-                .ok_or_else(|| sealed_with_an_unknown_key(self.key))?,
-        };
-        let mut received = Received::read(&body).map_err(|_| unexpected())?;
-        received.user = self.user.as_deref().map(parsed).transpose()?;
-        let origin = ItemOrigin::Parked { since: self.since.into(), deadline: self.deadline.into() };
-        Ok(Arc::new(Item { received, body: body.into(), origin }))
-    }
-}
-
-/// Nothing that the command can help: it waits until somebody configures the key again.
-fn sealed_with_an_unknown_key(key: KeyHash) -> Failure {
-    let state = format!("parked command {key} is encrypted with a key that is not configured");
-    Failure::Infrastructure { state, lost: false }
 }

@@ -7,7 +7,7 @@
 //! | step | statement | why there |
 //! |---|---|---|
 //! | resolve | accounts of the keys and of the named commands | their numbers never change: no lock needed |
-//! | create | missing customers, then accounts, each in key order | before any lock, so that creators can only wait for creators |
+//! | create | missing customers, then accounts, each in key order; for commands that the inbox has not | before any lock, so that creators can only wait for creators |
 //! | lock | accounts by number, ascending, always; then merchants and customers that are to change, in key order | whoever holds one only ever waits for a higher one |
 //! | read | clock and merchants; customers; inbox; what is named; waiting (taken) | statements of their own, begun after the lock wait, see what the other side committed |
 //! | decide | in memory | [`crate::decide`] |
@@ -27,6 +27,7 @@ mod load;
 mod named;
 mod settings;
 mod sweep;
+mod waiting;
 mod withdrawals;
 mod write;
 
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use contract::{Event, KeyHash};
 use sqlx::{Connection, PgConnection, PgTransaction};
 
+pub use due::ParkedDue;
 pub use settings::Settings;
 pub use sweep::Unpublished;
 
@@ -55,6 +57,17 @@ pub struct Settled {
     pub verdicts: Vec<Verdict>,
     /// What to publish before anything is acked.
     pub events: Vec<Event>,
+    /// Whether a merchant or customer became known: what is parked for it can be decided.
+    pub arrivals: bool,
+}
+
+/// Whether what waited for a command is decided together with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiters {
+    /// It is.
+    Taken,
+    /// It is left to a scan: one of them may be what made the command fail.
+    Left,
 }
 
 /// A dedicated connection to the ledger. Not shared: a lane has its own.
@@ -85,20 +98,21 @@ impl Store {
         &mut self,
         rules: &R,
         items: &[Arc<Item<R::Command>>],
+        waiters: Waiters,
         published: &[BatchId],
     ) -> Result<Settled, Failure> {
         let mut transaction = self.connection.begin().await?;
-        let plan = plan(&mut transaction, rules, items).await?;
-        let Plan { verdicts, records, events, books } = plan;
+        let plan = plan(&mut transaction, rules, items, waiters).await?;
+        let Plan { verdicts, records, events, arrivals, books } = plan;
         if records.is_empty() {
             transaction.rollback().await?;
-            return Ok(Settled { batch: None, verdicts, events });
+            return Ok(Settled { batch: None, verdicts, events, arrivals });
         }
         let batch = write::batch(&mut transaction, R::WORKER, published).await?;
         write::changes(&mut transaction, &books).await?;
         write::records(&mut transaction, rules, batch, &books, records).await?;
         transaction.commit().await?;
-        Ok(Settled { batch: Some(batch), verdicts, events })
+        Ok(Settled { batch: Some(batch), verdicts, events, arrivals })
     }
 
     /// Marks batches whose events are out; otherwise done by the next batch.
@@ -119,14 +133,13 @@ async fn plan<R: Rules>(
     transaction: &mut PgTransaction<'_>,
     rules: &R,
     items: &[Arc<Item<R::Command>>],
+    waiters: Waiters,
 ) -> Result<Plan<R::Command>, Failure> {
     let needs = load::Needed::of(rules, items);
-    let accounts = load::resolve(transaction, &needs).await?;
+    let (accounts, creators) = load::resolve(transaction, &needs, items).await?;
     let accounts = load::lock(transaction, accounts).await?;
     let locked = directory::lock(transaction, &needs).await?;
-    let (now, merchants) = directory::merchants(transaction, &needs).await?;
-    let customers = directory::customers(transaction, &needs).await?;
-    locked.check(&needs, &merchants, &customers)?;
+    let (now, merchants) = directory::merchants(transaction, &needs, &locked, R::PREFERENCES).await?;
     let mut books = Books::new(R::WORKER, now);
     for merchant in merchants {
         books.load_merchant(merchant);
@@ -134,12 +147,16 @@ async fn plan<R: Rules>(
     for account in accounts {
         books.load_account(account);
     }
-    for customer in customers {
+    for customer in directory::customers(transaction, &needs, &locked).await? {
         books.load_customer(customer);
     }
     let stored = load::inbox(transaction, items).await?;
+    if creators.iter().any(|key| stored.contains_key(key)) {
+        // What was created for it must not stay.
+        return Err(Failure::Raced);
+    }
     named::named(transaction, &needs, &mut books).await?;
-    let (taken, waiters) = load::take_waiting(transaction, rules, items, &stored).await?;
+    let (taken, waiters) = waiting::take(transaction, rules, items, &stored, waiters).await?;
     let items: Vec<_> = items.iter().filter(|item| still_ours(item, &taken)).cloned().collect();
     Ok(decide(rules, books, &items, &stored, waiters))
 }

@@ -15,9 +15,6 @@ use super::load::{Names, Needed, key_column, key_hash, parsed, same, unexpected}
 use super::withdrawals;
 use crate::{About, AccountKey, Books, Commission, CommissionState, Failure, Named, Posted};
 
-/// What posts entries that can be taken back by naming it.
-const ADJUSTMENTS: [&str; 2] = [AdjustmentCredit::TYPE, AdjustmentDebit::TYPE];
-
 /// The numbers of the accounts that the named things belong to.
 pub(super) async fn accounts(
     transaction: &mut PgTransaction<'_>,
@@ -83,7 +80,7 @@ pub(super) async fn named(
                 ids.entry(id).or_default().insert(key.merchant.clone());
                 books.load_named(key.hash(), Named::Entry(id));
             }
-            None => books.load_decided(key.hash(), &decided.message_type, &ADJUSTMENTS),
+            None => books.load_named(key.hash(), nothing(&decided.message_type, &ADJUSTMENTS)),
         }
     }
     if !ids.is_empty() {
@@ -101,9 +98,18 @@ pub(super) async fn named(
         withdrawals::load(transaction, &keys, books).await?;
     }
     for (key, decided) in requests {
-        books.load_decided(key.hash(), &decided.message_type, &[WithdrawalRequest::TYPE]);
+        if *books.named(key.hash()) == Named::Unknown {
+            books.load_named(key.hash(), nothing(&decided.message_type, &[WithdrawalRequest::TYPE]));
+        }
     }
     Ok(())
+}
+
+const ADJUSTMENTS: [&str; 2] = [AdjustmentCredit::TYPE, AdjustmentDebit::TYPE];
+
+/// What a decided command stands for that created nothing of the wanted kind: one that would have was refused.
+fn nothing(message_type: &str, creating: &[&str]) -> Named {
+    if creating.contains(&message_type) { Named::Refused } else { Named::Other }
 }
 
 /// Ids, each with the merchants whose commands name it.
@@ -209,7 +215,7 @@ async fn commissions(
         let (CommissionCredit::TYPE, (Some(account), Some(customer), Some(currency), Some(amount))) =
             (row.message_type.as_str(), whole)
         else {
-            books.load_decided(hash, &row.message_type, &[CommissionCredit::TYPE]);
+            books.load_named(hash, nothing(&row.message_type, &[CommissionCredit::TYPE]));
             continue;
         };
         if books.account_by_id(account).is_none() {

@@ -41,7 +41,11 @@ fn preferences_updated() -> PreferencesUpdated {
         actor: "maria".parse().unwrap(),
         user: Some("acme-admin".parse().unwrap()),
         hold_days: 30,
-        withdrawals_enabled: true,
+        negative_limit: [("EUR".parse().unwrap(), "20".parse().unwrap())].into(),
+        withdrawals: serde_json::from_value(serde_json::json!({
+            "enabled": true, "minimum": { "EUR": "50", "JPY": "5000" }, "auto_approve_below": { "EUR": "100" }
+        }))
+        .unwrap(),
         put_at: at("2026-11-22T10:00:00Z"),
     }
 }
@@ -106,7 +110,7 @@ pub(super) const INVALID: &[Invalid] = &[
     ("payout-method.refused.v1", "invalid-without-command", "/data"),
     ("preferences.updated.v1", "invalid-hold-days-string", "/data/hold_days"),
     ("preferences.updated.v1", "invalid-name-empty", "/data/name"),
-    ("preferences.updated.v1", "invalid-withdrawals-enabled-string", "/data/withdrawals_enabled"),
+    ("preferences.updated.v1", "invalid-withdrawals-enabled-string", "/data/withdrawals/enabled"),
     ("preferences.updated.v1", "invalid-without-actor", "/data"),
     ("preferences.refused.v1", "invalid-data-base64", "/data_base64"),
     ("preferences.refused.v1", "invalid-merchant-capital", "/data/merchant"),

@@ -1,0 +1,585 @@
+//! A run through the real store, with the model beside it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adjustments::Adjustments;
+use commissions::Commissions;
+use contract::commission::CommissionCommand;
+use contract::{CommandKey, ContentHash, Event, Received};
+use directory::Directory;
+use ledger::decide::ItemOrigin;
+use ledger::store::Settings;
+use ledger::{Failure, Item, Rules, Store, Verdict};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use tests::World;
+use tests::model::{Awaited, Command, Key, Model, Outcome, Told};
+use withdrawals::Withdrawals;
+
+use super::script::{MERCHANTS, Script, Sent, Step};
+
+/// Where the two do not agree, for people.
+pub(super) type Disagreement = String;
+
+/// What a run came to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counts {
+    /// Commands that were sent.
+    pub(super) sent: usize,
+    /// Different ones.
+    pub(super) commands: usize,
+    /// Of which were not refused.
+    pub(super) done: usize,
+    /// Of which wait at the end.
+    pub(super) waiting: usize,
+    /// Events, with the reasons of those that refuse.
+    pub(super) told: BTreeMap<String, usize>,
+    /// How often two lanes disturbed each other so that one had to begin again.
+    pub(super) retries: usize,
+}
+
+/// Two lanes of a worker, with its rules and its role.
+struct Worker<R: Rules> {
+    rules: R,
+    lanes: [Store; 2],
+    /// What a scan has found.
+    found: Vec<Arc<Item<R::Command>>>,
+}
+
+/// What came of a transaction.
+struct Done {
+    batch: Option<i64>,
+    verdicts: Vec<&'static str>,
+    events: Vec<Event>,
+    retries: usize,
+}
+
+/// The workers on a database, and a superuser.
+pub(super) struct Bench {
+    commissions: Worker<Commissions>,
+    adjustments: Worker<Adjustments>,
+    directory: Worker<Directory>,
+    withdrawals: Worker<Withdrawals>,
+    ripe: Vec<Arc<Item<CommissionCommand>>>,
+    superuser: PgConnection,
+}
+
+/// Whatever a worker's type is.
+macro_rules! worker {
+    ($bench:expr, $name:expr, |$worker:ident| $do:expr) => {
+        match $name {
+            "commissions" => {
+                let $worker = &mut $bench.commissions;
+                $do
+            }
+            "adjustments" => {
+                let $worker = &mut $bench.adjustments;
+                $do
+            }
+            "directory" => {
+                let $worker = &mut $bench.directory;
+                $do
+            }
+            _ => {
+                let $worker = &mut $bench.withdrawals;
+                $do
+            }
+        }
+    };
+}
+
+impl Bench {
+    /// With these keys for payout details.
+    pub(super) async fn new(world: &World, keys: &str) -> Self {
+        let (hour, vault) = (Duration::from_hours(1), keys.parse().unwrap());
+        Self {
+            commissions: Worker::new(world, Commissions { patience: hour, reversal_patience: hour }).await,
+            adjustments: Worker::new(world, Adjustments { patience: hour, reversal_patience: hour }).await,
+            directory: Worker::new(world, Directory { patience: hour, vault }).await,
+            withdrawals: Worker::new(world, Withdrawals { patience: hour }).await,
+            ripe: Vec::new(),
+            superuser: world.superuser().await,
+        }
+    }
+
+    fn begin(&mut self, impatient: bool) {
+        let patience = if impatient { Duration::ZERO } else { Duration::from_hours(1) };
+        (self.commissions.rules.patience, self.commissions.rules.reversal_patience) = (patience, patience);
+        (self.adjustments.rules.patience, self.adjustments.rules.reversal_patience) = (patience, patience);
+        self.directory.rules.patience = patience;
+        self.withdrawals.rules.patience = patience;
+        self.forget();
+    }
+
+    /// Scans have found nothing.
+    fn forget(&mut self) {
+        self.commissions.found.clear();
+        self.adjustments.found.clear();
+        self.directory.found.clear();
+        self.withdrawals.found.clear();
+        self.ripe.clear();
+    }
+}
+
+/// A command on its way.
+struct Message {
+    command: Command,
+    body: Arc<[u8]>,
+    user: Option<&'static str>,
+}
+
+impl<R: Rules> Worker<R> {
+    async fn new(world: &World, rules: R) -> Self {
+        let url = world.database_url(Some(&format!("saldo_{}", R::WORKER)));
+        let settings = Settings::from_url(&url, "model", Duration::from_secs(30)).unwrap();
+        let lane = async || Store::connect(&settings).await.unwrap();
+        Self { rules, lanes: [lane().await, lane().await], found: Vec::new() }
+    }
+
+    fn item(message: &Message) -> Arc<Item<R::Command>> {
+        let mut received = Received::<R::Command>::read(&message.body).unwrap();
+        received.user = message.user.map(|user| user.parse().unwrap());
+        Arc::new(Item { received, body: Arc::clone(&message.body), origin: ItemOrigin::Delivered })
+    }
+
+    async fn batch(&mut self, messages: &[Message]) -> Result<Done, Disagreement> {
+        let items: Vec<_> = messages.iter().map(Self::item).collect();
+        carry_out(&mut self.lanes[0], &self.rules, &items, 0).await
+    }
+
+    async fn race(&mut self, [first, second]: [&[Message]; 2]) -> Result<[Done; 2], Disagreement> {
+        let items = |messages: &[Message]| messages.iter().map(Self::item).collect::<Vec<_>>();
+        let (rules, [left, right], first, second) =
+            (&self.rules, &mut self.lanes, items(first), items(second));
+        let (first, second) =
+            tokio::join!(carry_out(left, rules, &first, 20), carry_out(right, rules, &second, 20));
+        Ok([first?, second?])
+    }
+
+    /// Finds parked commands of these merchants that are due; their ids.
+    async fn look(&mut self, merchants: &[String]) -> Vec<String> {
+        self.found = self.lanes[1].parked_due(&self.rules, 0, 100_000).await.unwrap();
+        self.found.retain(|item| merchants.contains(&item.received.key.merchant.to_string()));
+        let mut ids: Vec<_> = self.found.iter().map(|item| item.received.hash.to_string()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Decides those that were found.
+    async fn scan(&mut self) -> Result<(Vec<Key>, Done), Disagreement> {
+        let found = std::mem::take(&mut self.found);
+        let keys = found.iter().map(|item| key(&item.received.key)).collect();
+        Ok((keys, carry_out(&mut self.lanes[1], &self.rules, &found, 0).await?))
+    }
+}
+
+/// A command as a transaction left it.
+#[derive(Debug)]
+struct Record {
+    batch: i64,
+    id: String,
+    merchant: String,
+    content: Vec<u8>,
+    /// `None`: it waits, for the merchant and customer that are said, or else for a command.
+    outcome: Option<String>,
+    awaited: Value,
+    parked_at: i64,
+}
+
+/// As a worker does it: again, where another lane was in the way.
+async fn carry_out<R: Rules>(
+    store: &mut Store,
+    rules: &R,
+    items: &[Arc<Item<R::Command>>],
+    most: usize,
+) -> Result<Done, Disagreement> {
+    let mut retries = 0;
+    loop {
+        match store.carry_out(rules, items, &[]).await {
+            Ok(settled) => {
+                let verdict = |verdict: &Verdict| match verdict {
+                    Verdict::Decided => "decided",
+                    Verdict::Repeated => "repeated",
+                    Verdict::Parked => "parked",
+                    Verdict::Dead(_) => "dead",
+                };
+                return Ok(Done {
+                    batch: settled.batch.map(|batch| batch.0),
+                    verdicts: settled.verdicts.iter().map(verdict).collect(),
+                    events: settled.events,
+                    retries,
+                });
+            }
+            Err(Failure::Raced) if retries < most => retries += 1,
+            Err(failure) => return Err(format!("the store failed: {failure:?}")),
+        }
+    }
+}
+
+fn key(key: &CommandKey) -> Key {
+    (key.merchant.to_string(), key.source.to_string(), key.id.to_string())
+}
+
+fn id_of((merchant, source, id): &Key) -> String {
+    let (merchant, source, id) = (merchant.parse().unwrap(), source.parse().unwrap(), id.parse().unwrap());
+    CommandKey { merchant, source, id }.hash().to_string()
+}
+
+fn now() -> i64 {
+    i64::try_from(time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000).unwrap()
+}
+
+fn agree<T: PartialEq + std::fmt::Debug>(what: &str, model: &T, real: &T) -> Result<(), Disagreement> {
+    if model == real { Ok(()) } else { Err(format!("{what}\n model: {model:#?}\n store: {real:#?}")) }
+}
+
+/// One run on a bench, with merchants that nobody had before.
+pub(super) struct Run<'b> {
+    bench: &'b mut Bench,
+    model: Model,
+    merchants: [String; 2],
+    /// By id.
+    events: BTreeMap<String, String>,
+    counts: Counts,
+}
+
+impl<'b> Run<'b> {
+    /// Carries the script out; fails where model and store do not agree.
+    pub(super) async fn of(
+        script: &Script,
+        bench: &'b mut Bench,
+        number: u64,
+    ) -> Result<Counts, Disagreement> {
+        bench.begin(script.impatient);
+        let model = Model::new(script.impatient);
+        let merchants = [format!("a-{number}"), format!("b-{number}")];
+        let mut run = Self { bench, model, merchants, events: BTreeMap::new(), counts: Counts::default() };
+        for (place, step) in script.steps.iter().enumerate() {
+            run.step(step).await.map_err(|problem| format!("step {place}: {problem}"))?;
+        }
+        let (commands, done) = run.model.counts();
+        let waiting = run.model.state()["waiting"].as_object().unwrap().len();
+        Ok(Counts { sent: script.commands(), commands, done, waiting, ..run.counts })
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), Disagreement> {
+        match step {
+            Step::Batch { worker, commands } => self.batch(worker, commands).await?,
+            Step::Race { worker, lanes: [first, second] } => self.race(worker, first, second).await?,
+            Step::Look { worker } => self.look(worker).await?,
+            Step::Scan { worker } => self.scan(worker).await?,
+            Step::Mature => self.mature().await?,
+            Step::Ripen { one_in } => {
+                let ripe = self.model.ripen(every(*one_in));
+                let past = "UPDATE commission SET available_at = clock_timestamp() - interval '1 hour' WHERE key = ANY($1)";
+                self.change(past, &ripe).await;
+            }
+            Step::LosePatience { one_in } => {
+                let late = self.model.lose_patience(every(*one_in));
+                let past =
+                    "UPDATE waiting SET deadline = clock_timestamp() - interval '1 hour' WHERE key = ANY($1)";
+                self.change(past, &late).await;
+            }
+        }
+        self.compare().await
+    }
+
+    /// What time would do. A scan that came before knows nothing of it.
+    async fn change(&mut self, statement: &'static str, ids: &[String]) {
+        self.bench.forget();
+        sqlx::query(statement).bind(bytes(ids)).execute(&mut self.bench.superuser).await.unwrap();
+    }
+
+    async fn batch(&mut self, worker: &str, sent: &[Sent]) -> Result<(), Disagreement> {
+        let messages: Vec<_> = sent.iter().map(|sent| self.message(sent, true)).collect();
+        let waited: Vec<_> = messages.iter().map(|message| self.model.waits(&message.command.key)).collect();
+        let done = worker!(self.bench, worker, |worker| worker.batch(&messages).await)?;
+
+        self.model.begin(now(), messages.iter().map(|message| message.command.key.clone()));
+        let (mut told, mut outcomes) = (Vec::new(), Vec::new());
+        for message in &messages {
+            let outcome = self.model.apply(&message.command);
+            if let Outcome::Repeated(again) | Outcome::Decided(again) = &outcome {
+                told.extend(again.clone());
+            }
+            outcomes.push(outcome);
+        }
+        let verdicts =
+            messages.iter().zip(outcomes).zip(waited).map(|((message, outcome), waited)| match outcome {
+                Outcome::Conflict => "dead",
+                Outcome::Repeated(_) => "repeated",
+                Outcome::Decided(_) | Outcome::Parked if waited => "parked",
+                Outcome::Decided(_) | Outcome::Parked => self.verdict(&message.command.key),
+            });
+        agree("verdicts", &verdicts.collect::<Vec<_>>(), &done.verdicts)?;
+        self.agree_on_events(&told, &done.events)
+    }
+
+    /// Once the transaction is over.
+    fn verdict(&self, key: &Key) -> &'static str {
+        if self.model.is_decided(key) { "decided" } else { "parked" }
+    }
+
+    /// Which of the two lanes comes first, in what, is theirs to say: the model is led along what they recorded.
+    async fn race(&mut self, worker: &str, first: &[Sent], second: &[Sent]) -> Result<(), Disagreement> {
+        let [first, second] =
+            [first, second].map(|sent| sent.iter().map(|sent| self.message(sent, false)).collect::<Vec<_>>());
+        let done = worker!(self.bench, worker, |worker| worker.race([&first, &second]).await)?;
+
+        self.model.begin(now(), []);
+        for record in self.recorded([done[0].batch, done[1].batch]).await {
+            let own = if done[0].batch == Some(record.batch) { [&first, &second] } else { [&second, &first] };
+            let arrived = own.into_iter().flatten().find(|message| {
+                message.command.id == record.id && content_of(&message.body, worker) == record.content
+            });
+            let waited = self.model.waiting_by_id(&record.id);
+            let command = waited.or_else(|| arrived.map(|message| message.command.clone()));
+            let command = command.ok_or_else(|| format!("{record:?} is recorded, whatever it is"))?;
+            let Some(outcome) = record.outcome else {
+                self.model.park(&command, awaited_by(&command, &record.awaited), record.parked_at);
+                continue;
+            };
+            let late = self.model.is_late(&command.key);
+            let told = self.model.decide(&command, late);
+            let told = told.map_err(|awaited| format!("{command:?} is decided; it waits for {awaited:?}"))?;
+            let real = outcome
+                .lines()
+                .map(|line| Told::read(&record.merchant, &serde_json::from_str(line).unwrap()));
+            agree("events", &told, &real.collect())?;
+        }
+        for (messages, done) in [(&first, &done[0]), (&second, &done[1])] {
+            self.counts.retries += done.retries;
+            for event in &done.events {
+                self.remember(event)?;
+            }
+            let conflicts: Vec<_> =
+                messages.iter().map(|message| self.model.conflicts(&message.command)).collect();
+            let dead = done.verdicts.iter().map(|verdict| *verdict == "dead").collect();
+            agree("conflicts", &conflicts, &dead)?;
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self, worker: &str) -> Result<(), Disagreement> {
+        let found = worker!(self.bench, worker, |worker| worker.look(&self.merchants).await);
+        agree("what is due", &self.model.due(worker), &found)
+    }
+
+    async fn scan(&mut self, worker: &str) -> Result<(), Disagreement> {
+        if worker!(self.bench, worker, |worker| worker.found.is_empty()) {
+            self.look(worker).await?;
+        }
+        let (keys, done) = worker!(self.bench, worker, |worker| worker.scan().await)?;
+        self.model.begin(now(), keys.iter().cloned());
+        // Those that are not parked any more are nobody's.
+        let keys: Vec<_> = keys.into_iter().filter(|key| self.model.waits(key)).collect();
+        let told = self.model.retry(&keys);
+        let verdicts: Vec<_> = keys.iter().map(|key| self.verdict(key)).collect();
+        agree("verdicts", &verdicts, &done.verdicts)?;
+        self.agree_on_events(&told, &done.events)
+    }
+
+    async fn mature(&mut self) -> Result<(), Disagreement> {
+        let Bench { commissions: Worker { lanes, rules, .. }, .. } = &mut self.bench;
+        let mut found = lanes[1].commissions_due(0, 100_000).await.unwrap();
+        found.retain(|item| self.merchants.contains(&item.received.key.merchant.to_string()));
+        let keys = found.iter().filter_map(|item| match &item.received.command {
+            CommissionCommand::Mature(mature) => Some(key(&mature.commission.within(&mature.merchant))),
+            _ => None,
+        });
+        let keys: Vec<_> = keys.collect();
+        let done = carry_out(&mut lanes[1], rules, &found, 0).await?;
+        // Another scan had found the same, and comes too late.
+        let again = carry_out(&mut lanes[1], rules, &found, 0).await?;
+
+        self.model.begin(now(), []);
+        let mut ids: Vec<_> = keys.iter().map(id_of).collect();
+        ids.sort_unstable();
+        agree("what is ripe", &self.model.ripe(), &ids)?;
+        let told: Vec<_> = keys.iter().flat_map(|key| self.model.mature(key)).collect();
+        self.agree_on_events(&told, &done.events)?;
+        self.agree_on_events(&Vec::new(), &again.events)
+    }
+
+    // ---- what is compared ------------------------------------------------------------------------------------------
+
+    fn agree_on_events(&mut self, told: &Vec<Told>, events: &[Event]) -> Result<(), Disagreement> {
+        let mut real = Vec::new();
+        for event in events {
+            real.push(self.remember(event)?);
+        }
+        agree("events", told, &real)
+    }
+
+    /// Whatever is told again is told in the same words.
+    fn remember(&mut self, event: &Event) -> Result<Told, Disagreement> {
+        let merchant = event.routing_key.split('.').next().unwrap();
+        let told = Told::read(merchant, &serde_json::from_str(&event.body).unwrap());
+        if let Some(first) = self.events.get(&event.id) {
+            agree("the event's bytes", first, &event.body)?;
+        } else {
+            self.events.insert(event.id.clone(), event.body.clone());
+            *self.counts.told.entry(told.kind()).or_default() += 1;
+        }
+        Ok(told)
+    }
+
+    /// All the tables.
+    async fn compare(&mut self) -> Result<(), Disagreement> {
+        let mut real: Value = sqlx::query_scalar(STATE)
+            .bind(&self.merchants[..])
+            .bind(bytes(&self.model.ids()))
+            .fetch_one(&mut self.bench.superuser)
+            .await
+            .unwrap();
+        for (account, number) in real["numbers"].take().as_object().unwrap() {
+            let mut parts = account.split(' ').map(str::to_owned);
+            let mut part = || parts.next().unwrap();
+            self.model.number((part(), part(), part()), number.as_i64().unwrap());
+        }
+        for (_, merchant) in real["merchants"].as_object_mut().unwrap() {
+            *merchant =
+                Model::preferences_state(&merchant["preferences"], merchant["hold_days"].as_i64().unwrap());
+        }
+        let model = self.model.state();
+        for (table, rows) in model.as_object().unwrap() {
+            agree(table, rows, &real[table])?;
+        }
+        Ok(())
+    }
+
+    /// What these transactions decided and parked, in their order.
+    async fn recorded(&mut self, batches: [Option<i64>; 2]) -> Vec<Record> {
+        let records = "SELECT i.batch_id, encode(key, 'hex'), i.merchant, i.content, i.outcome,
+                              jsonb_build_array(w.awaited_merchant, w.awaited_customer),
+                              coalesce(extract(epoch FROM w.parked_at) * 1000000, 0)::bigint
+                       FROM inbox i LEFT JOIN waiting w USING (key)
+                       WHERE i.batch_id = ANY($1) ORDER BY i.batch_id, i.position";
+        let rows: Vec<(i64, String, String, Vec<u8>, Option<String>, Value, i64)> =
+            sqlx::query_as(records).bind(&batches[..]).fetch_all(&mut self.bench.superuser).await.unwrap();
+        rows.into_iter()
+            .map(|(batch, id, merchant, content, outcome, awaited, parked_at)| Record {
+                batch,
+                id,
+                merchant,
+                content,
+                outcome,
+                awaited,
+                parked_at,
+            })
+            .collect()
+    }
+
+    // ---- messages --------------------------------------------------------------------------------------------------
+
+    /// `foresees`: it may name by Saldo's id what does not exist yet. That nobody can know; and while two lanes are at
+    /// work, which of the two came first would be nowhere recorded.
+    fn message(&self, sent: &Sent, foresees: bool) -> Message {
+        let mut message = sent.message.clone();
+        self.resolve(&mut message["data"], foresees);
+        let key = (
+            message["data"]["merchant"].as_str().unwrap().to_owned(),
+            message["source"].as_str().unwrap().to_owned(),
+            message["id"].as_str().unwrap().to_owned(),
+        );
+        let command = Command::read(&message, sent.user, &id_of(&key));
+        Message { command, body: message.to_string().into_bytes().into(), user: sent.user }
+    }
+
+    /// Puts real merchants and ids where their stand-ins are.
+    fn resolve(&self, value: &mut Value, foresees: bool) {
+        let name = |value: &Value| {
+            let stand_in = MERCHANTS.iter().position(|name| value == name);
+            stand_in.map(|place| self.merchants[place].clone())
+        };
+        if let Some(merchant) = name(value) {
+            *value = json!(merchant);
+        } else if let Some(parts) = value.get("$id").or_else(|| value.get("$entry")) {
+            let text = |part: usize| parts[part].as_str().unwrap().to_owned();
+            let key = (name(&parts[0]).unwrap(), text(1), text(2));
+            *value = match parts[3].as_u64() {
+                None if foresees || self.model.is_decided(&key) => json!(id_of(&key)),
+                None => json!("0".repeat(32)),
+                Some(after) => {
+                    let known = self.model.entry_id(&key, usize::try_from(after).unwrap());
+                    json!(known.unwrap_or_else(|| "999999999-1".to_owned()))
+                }
+            };
+        } else if let Value::Object(fields) = value {
+            fields.values_mut().for_each(|field| self.resolve(field, foresees));
+        }
+    }
+}
+
+fn every(one_in: u32) -> impl FnMut() -> bool {
+    let mut count = 0;
+    move || {
+        count += 1;
+        count % one_in == 0
+    }
+}
+
+fn bytes(ids: &[String]) -> Vec<Vec<u8>> {
+    let byte = |id: &str, at: usize| u8::from_str_radix(&id[at..at + 2], 16).unwrap();
+    ids.iter().map(|id| (0..id.len()).step_by(2).map(|at| byte(id, at)).collect()).collect()
+}
+
+/// As the inbox has it.
+fn content_of(body: &[u8], worker: &str) -> Vec<u8> {
+    use contract::adjustment::AdjustmentCommand;
+    use contract::directory::DirectoryCommand;
+    use contract::withdrawal::WithdrawalCommand;
+    let ContentHash(hash) = match worker {
+        "commissions" => Received::<CommissionCommand>::read(body).unwrap().content,
+        "adjustments" => Received::<AdjustmentCommand>::read(body).unwrap().content,
+        "directory" => Received::<DirectoryCommand>::read(body).unwrap().content,
+        _ => Received::<WithdrawalCommand>::read(body).unwrap().content,
+    };
+    hash.to_vec()
+}
+
+fn awaited_by(command: &Command, stored: &Value) -> Awaited {
+    match (stored[0].as_str(), stored[1].as_str()) {
+        (Some(merchant), Some(customer)) => Awaited::Customer(merchant.to_owned(), customer.to_owned()),
+        (Some(merchant), None) => Awaited::Merchant(merchant.to_owned()),
+        (None, _) => Awaited::Command(command.names().unwrap()),
+    }
+}
+
+/// Everything of some merchants ($1) and of the commands under some keys ($2), as the model shows it.
+const STATE: &str = "
+WITH own AS (SELECT *, 10::numeric ^ exponent AS unit FROM account WHERE merchant = ANY($1)),
+     keys AS (SELECT key FROM unnest($2::bytea[]) AS k (key))
+SELECT jsonb_build_object(
+    'numbers', (SELECT coalesce(jsonb_object_agg(concat_ws(' ', merchant, customer, currency), id), '{}') FROM own),
+    'accounts', (
+        SELECT coalesce(jsonb_object_agg(concat_ws(' ', merchant, customer, currency), jsonb_build_array(
+            (balance * unit)::bigint, (held * unit)::bigint, (pending * unit)::bigint, version, entries)), '{}')
+        FROM own),
+    'customers', (
+        SELECT coalesce(jsonb_object_agg(concat_ws(' ', c.merchant, c.id), jsonb_build_array(c.kind, c.locale, (
+            SELECT max(version) FROM payout_method p WHERE p.merchant = c.merchant AND p.customer = c.id))), '{}')
+        FROM customer c WHERE merchant = ANY($1)),
+    'merchants', (
+        SELECT coalesce(jsonb_object_agg(id, jsonb_build_object(
+            'hold_days', hold_days, 'preferences', preferences)), '{}')
+        FROM merchant WHERE id = ANY($1)),
+    'commissions', (
+        SELECT coalesce(jsonb_object_agg(encode(key, 'hex'), jsonb_build_array(
+            (amount * unit)::bigint, (reversed * unit)::bigint, state)), '{}')
+        FROM keys JOIN commission USING (key) JOIN own ON own.id = account_id),
+    'withdrawals', (
+        SELECT coalesce(jsonb_object_agg(encode(key, 'hex'), jsonb_build_array(
+            (amount * unit)::bigint, state, payout_version, (
+                SELECT jsonb_agg(t.state ORDER BY number) FROM withdrawal_transition t WHERE withdrawal = key))), '{}')
+        FROM keys JOIN withdrawal USING (key) JOIN own ON own.id = account_id),
+    'waiting', (
+        SELECT coalesce(jsonb_object_agg(encode(key, 'hex'), CASE
+            WHEN awaited_customer IS NOT NULL THEN 'customer' WHEN awaited_merchant IS NOT NULL THEN 'merchant'
+            ELSE 'command' END), '{}')
+        FROM keys JOIN waiting USING (key)),
+    'decided', (
+        SELECT coalesce(jsonb_object_agg(encode(key, 'hex'), outcome IS NOT NULL), '{}')
+        FROM keys JOIN inbox USING (key)))";
