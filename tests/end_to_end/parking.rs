@@ -83,11 +83,11 @@ async fn what_comes_before_what_it_names_is_decided_once_also_after_a_restart() 
         reverse("refund", "c", Some("4.00")),
     ]
     .map(shops);
-    // In this order, so that the shop's approval is the first to be decided.
-    for message in &early {
+    // One after the other: who has waited longest is decided first.
+    for (message, parked) in early.iter().zip(1..) {
         publisher.publish(std::slice::from_ref(message)).await;
+        world.assert_parked(parked).await;
     }
-    world.assert_parked(8).await;
     publisher.publish(&copies(&early)).await;
     taken(&publisher).await;
     stop(&mut first).await;

@@ -1,212 +1,67 @@
 //! How somebody is paid stands nowhere in clear, and opens where it belongs and for whom it is meant only.
 
+mod run;
+
 use std::collections::BTreeSet;
 
 use contract::{Actor, PayoutMethod, WithdrawalId};
 use ledger::treasury::{self, TreasuryError};
 use ledger::vault::{OpenError, Vault};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
-use tests::message::{
-    MERCHANT, at, customer, decide, envelope, of_merchant, payout_method, preferences, request,
-};
+use tests::World;
+use tests::message::{MERCHANT, at, credit, customer, of_merchant, payout_method, preferences, request};
 use tests::secrets::{Secrets, Trace, places};
 use tests::worker_process::PAYOUT_KEYS;
-use tests::{PATIENCE, Worker, World, credit};
 
 use crate::directory::puts;
+use run::{ADDRESS, PERSON, RECIPIENT, Run, methods};
 
-const PERSON: &str = "Ottilie Mustermann-Beispiel";
-const ADDRESS: &str = "ottilie@mustermann.example";
-const RECIPIENT: &str = "buchhaltung@laden.example";
-
-/// Everything that Saldo itself could log.
-const TRACE: &str = "info,worker=trace,ledger=trace,contract=trace,directory=trace,withdrawals=trace,\
-                     commissions=trace,adjustments=trace,directory_under_test=trace";
-
-/// A valid payout method of each kind; no two have the same details.
-fn methods(who: &str) -> Vec<Value> {
-    let put = |n: usize, way: Value| {
-        let mut data = json!({ "merchant": MERCHANT, "customer": who });
-        data.as_object_mut().unwrap().extend(way.as_object().unwrap().clone());
-        at(envelope("payout-method.put.v1", &format!("{who}-{n}"), data), &crate::directory::moment(n))
-    };
-    let holder = format!("Frau Professor Zyprian-{who}");
-    vec![
-        put(
-            1,
-            json!({ "bank_account": { "iban": "NL91ABNA0417164300", "bic": "ABNANL2AXXX", "holder": holder } }),
-        ),
-        put(2, json!({ "paypal": { "email": format!("{who}.bezahlt@kontoinhaberin.example") } })),
-        put(3, json!({ "other": { "text": format!("Bar in die Hand von {who} am Gartentor") } })),
-        put(
-            4,
-            json!({ "bank_account": { "iban": "AT611904300234573201", "holder": format!("Gebrüder {who} & Söhne") } }),
-        ),
-    ]
-}
-
-fn person(id: &str, who: &str) -> Value {
-    let mut message = customer(id, who, "affiliate");
-    message["data"]["name"] = json!(PERSON);
-    message["data"]["email"] = json!(ADDRESS);
-    message
-}
-
-fn shop(id: &str, merchant: &str) -> Value {
-    let mut message = preferences(id, merchant);
-    message["data"]["notify"] = json!([RECIPIENT]);
-    message
-}
-
-/// A directory worker that says all it has to say.
-async fn directory(world: &World, patience: &str) -> Worker {
-    let mut builder = world.quick("directory");
-    builder.set("SALDO__LOG__FILTER", TRACE).set("SALDO__PARKED__PATIENCE", patience);
-    builder.ready().await
-}
-
-/// Accepted and malformed puts, keys used twice, puts that wait, and are decided or refused in the end, a worker that
-/// is killed, requests, payments, a person who is shown where the money goes.
+/// Accepted and malformed puts, keys used twice, puts that wait, and are decided or refused in the end, workers that
+/// are killed, requests, payments, a person who is shown where the money goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_payout_detail_stands_in_clear_in_any_log_event_table_or_dead_letter() {
-    let world = World::new().await;
-    let (events, publisher) = (world.events().await, world.publisher().await);
-    let dead = [
-        world.dead_letters_of("directory").await,
-        world.dead_letters_of("withdrawals").await,
-        world.dead_letters_of("commissions").await,
-    ];
-    let mut secrets = puts::secrets();
-    let mut workers = Vec::new();
-
-    // Puts that wait in vain.
-    workers.push(directory(&world, "300ms").await);
-    let vain = [methods("nobody"), methods("noone")].concat();
-    let vain: Vec<_> = vain
-        .iter()
-        .zip([MERCHANT, "nowhere"].into_iter().cycle())
-        .map(|(message, merchant)| of_merchant(message.clone(), merchant))
-        .collect();
-    publisher.publish(&vain).await;
-    for message in &vain {
-        secrets.add_method(message);
-        events.first(message["id"].as_str().unwrap(), "payout-method.refused").await;
-    }
-    workers[0].kill();
-
-    // A worker that dies when it has committed, and one that dies when it has received.
-    let mut messages = vec![shop("shop", MERCHANT)];
-    for who in ["anna", "bert"] {
-        messages.push(person(&format!("person-{who}"), who));
-        messages.extend(methods(who));
-    }
-    let late =
-        [methods("late"), methods("later").into_iter().map(|message| of_merchant(message, "soon")).collect()];
-    messages.extend(late.concat());
-    let reused: Vec<_> = methods("anna")
-        .into_iter()
-        .zip(methods("other"))
-        .map(|(mut one, other)| {
-            one["data"] = other["data"].clone();
-            one["data"]["customer"] = json!("anna");
-            one
-        })
-        .collect();
-    messages.extend(reused.clone());
-    for message in &messages {
-        secrets.add_method(message);
-    }
-    publisher.publish(&messages).await;
-    for point in ["committed", "received"] {
-        let mut builder = world.quick("directory");
-        let mut killed = builder.set("SALDO__LOG__FILTER", TRACE).dies_at(point, 1).start();
-        killed.ended(PATIENCE).await;
-        workers.push(killed);
-    }
-    workers.push(directory(&world, "1h").await);
-    let bad = puts::bad();
-    let numbered: Vec<_> = bad.iter().enumerate().map(|(number, bad)| bad.numbered(number)).collect();
-    publisher.raw_all(&numbered).await;
-    let mut again = reused.clone();
-    again.iter_mut().for_each(|message| message["data"]["customer"] = json!("bert"));
-    publisher.publish(&again).await;
-    let letters = dead[0].at_least(bad.len() + 2 * reused.len(), PATIENCE).await;
-    world.assert_parked(8).await;
-    assert_eq!(world.count("SELECT count(*) FROM waiting WHERE key_id = 'test'").await, 8);
-    secrets.assert_nowhere(&world.traces(&workers, &[("event", &events), ("letter", &dead[0])]).await);
-
-    // What has waited is decided by another process; people withdraw and are paid.
-    assert!(workers[3].terminate().await.success());
-    for name in ["commissions", "withdrawals"] {
-        workers.push(world.quick(name).set("SALDO__LOG__FILTER", TRACE).ready().await);
-    }
-    workers.push(directory(&world, "1h").await);
-    publisher.publish(&[shop("soon", "soon"), of_merchant(person("person-later", "later"), "soon")]).await;
-    publisher.publish(&[credit("c-anna", "anna", "50.00"), credit("c-late", "late", "5.00")]).await;
-    for id in ["late-4", "later-4"] {
-        events.first(id, "payout-method.updated").await;
-    }
-    events.first("c-anna", "commission.credited").await;
-    publisher.publish(&[request("w-1", "anna", Some("20.00")), request("w-2", "anna", None)]).await;
-    publisher.publish(&[request("w-3", "anna", Some("1.00"))]).await;
-    let requested = events.first("w-1", "withdrawal.requested").await;
-    events.first("w-3", "withdrawal.refused").await;
-    publisher.publish(&[decide("pay", "d-1", "w-1"), decide("reject", "d-2", "w-2")]).await;
-    events.first("d-1", "withdrawal.paid").await;
-    events.first("d-2", "withdrawal.rejected").await;
-    let revealed = reveal(&world, requested["data"]["withdrawal"].as_str().unwrap()).await.unwrap().unwrap();
+    let mut run = Run::new().await;
+    run.wait_in_vain().await;
+    let letters = run.be_killed_and_malformed().await;
+    // While some of it waits.
+    assert_eq!(run.world.count("SELECT count(*) FROM waiting WHERE key_id = 'test'").await, 8);
+    run.secrets.assert_nowhere(&run.traces().await);
+    let withdrawal = run.be_paid().await;
+    let revealed = reveal(&run.world, &withdrawal).await.unwrap().unwrap();
     assert_eq!(revealed, methods("anna")[3]["data"]["bank_account"]["iban"]);
-    for worker in &mut workers {
-        if worker.is_running() {
-            assert!(worker.terminate().await.success());
-        }
-    }
-    world.assert_told(&events).await;
+    run.stop().await;
+    run.world.assert_told(&run.events).await;
 
     // Statistics are copies of values.
-    world.superuser().await.execute("ANALYZE").await.unwrap();
-    let mut messages = vec![("event", &events)];
-    messages.extend(["directory letter", "other letter", "other letter"].into_iter().zip(&dead));
-    let traces = world.traces(&workers, &messages).await;
+    run.world.superuser().await.execute("ANALYZE").await.unwrap();
+    let traces = run.traces().await;
     let bytes: usize = traces.iter().map(|trace| trace.bytes.len()).sum();
-    eprintln!(
-        "{} secrets; {} traces, {bytes} bytes; {} dead letters",
-        secrets.count(),
-        traces.len(),
-        letters.len()
-    );
-    secrets.assert_nowhere(&traces);
+    let secrets = run.secrets.count();
+    eprintln!("{secrets} secrets; {} traces, {bytes} bytes; {letters} dead letters", traces.len());
+    run.secrets.assert_nowhere(&traces);
     let persons = Secrets::of(&[PERSON, ADDRESS, RECIPIENT]).find(&traces);
-    let elsewhere: Vec<_> = persons
-        .iter()
-        .filter(|found| {
-            !["table saldo.customer: ", "table saldo.merchant: ", "table pg_catalog.pg_statistic: "]
-                .iter()
-                .any(|own| found.starts_with(own))
-        })
-        .collect();
+    let own = ["table saldo.customer: ", "table saldo.merchant: ", "table pg_catalog.pg_statistic: "];
+    let elsewhere = |found: &&String| !own.iter().any(|own| found.starts_with(own));
+    let elsewhere: Vec<_> = persons.iter().filter(elsewhere).collect();
     assert!(elsewhere.is_empty(), "{elsewhere:#?}");
     assert!(persons.len() >= 3, "what may be there is found there: {persons:#?}");
 
     // It was looked through: what may be seen is found everywhere it stands, and what is planted as well.
     let masked = places("AT** **** … 3201", &traces);
-    assert!(
-        ["event", "table saldo.inbox", "table saldo.payout_method"]
-            .iter()
-            .all(|place| masked.contains(place)),
-        "{masked:?}"
-    );
+    for place in ["event", "table saldo.inbox", "table saldo.payout_method"] {
+        assert!(masked.contains(place), "{masked:?}");
+    }
     let logs = places("started", &traces).into_iter().filter(|place| place.starts_with("log "));
-    assert_eq!(logs.count(), workers.len());
-    assert!(places("TRACE", &traces).len() + places("DEBUG", &traces).len() > 0, "with all that is logged");
-    assert!(places("idempotency-conflict", &traces).contains("directory letter"));
+    assert_eq!(logs.count(), run.workers.len());
+    assert!(places("batch settled", &traces).len() >= 3, "with all that is logged");
+    assert!(places("idempotency-conflict", &traces).contains("dead letter"));
     let unsealed = format!(
         "UPDATE payout_method SET sealed = convert_to('{{\"iban\":\"{}\"}}', 'UTF8') WHERE customer = 'bert'",
         puts::IBAN
     );
-    world.superuser().await.execute(AssertSqlSafe(unsealed)).await.unwrap();
-    let found = secrets.find(&world.table_traces().await);
+    run.world.superuser().await.execute(AssertSqlSafe(unsealed)).await.unwrap();
+    let found = run.secrets.find(&run.world.table_traces().await);
     let found: BTreeSet<_> = found.iter().filter_map(|found| found.split(": ").next()).collect();
     assert_eq!(found, BTreeSet::from(["bytes saldo.payout_method.sealed", "table saldo.payout_method"]));
 }

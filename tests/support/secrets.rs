@@ -265,7 +265,7 @@ impl Collected {
                 AMQPValue::LongString(text) => into.extend(text.as_bytes()),
                 AMQPValue::ByteArray(bytes) => into.extend(bytes.as_slice()),
                 AMQPValue::FieldArray(values) => {
-                    values.as_slice().iter().for_each(|value| texts(value, into))
+                    values.as_slice().iter().for_each(|value| texts(value, into));
                 }
                 AMQPValue::FieldTable(fields) => {
                     for (name, value) in fields.inner() {
