@@ -436,7 +436,7 @@ impl Writer {
                 data["customer"] = json!(customer);
                 data["kind"] =
                     json!(self.any(
-                        &["affiliate"; 6].into_iter().chain(["customer", "reseller"]).collect::<Vec<_>>()
+                        &["affiliate"; 10].into_iter().chain(["customer", "reseller"]).collect::<Vec<_>>()
                     ));
                 if self.chance(2) {
                     data["locale"] = json!(self.any(&["de", "en", "pt-BR"]));
@@ -477,7 +477,7 @@ impl Writer {
         if self.chance(2) {
             data["negative_limit"] = self.limits(&["0", "10", "25"]);
         }
-        let mut withdrawals = json!({ "enabled": !self.chance(10) });
+        let mut withdrawals = json!({ "enabled": !self.chance(16) });
         if self.chance(2) {
             withdrawals["minimum"] = self.limits(&["0", "5", "10"]);
             withdrawals["minimum_rule"] = json!(self.any(&["balance", "amount"]));
