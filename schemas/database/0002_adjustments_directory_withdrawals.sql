@@ -108,7 +108,7 @@ CREATE TABLE revelation (
 CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege',
-        HINT = CASE TG_TABLE_NAME WHEN 'entry' THEN 'Post a reversal instead.' END;
+        HINT = CASE TG_TABLE_NAME WHEN 'entry' THEN 'Post a reversal instead.' ELSE 'What is written here stays.' END;
 END
 $$;
 
@@ -169,16 +169,21 @@ GRANT SELECT ON merchant, customer, account, withdrawal, withdrawal_transition, 
     TO saldo_treasurer;
 GRANT UPDATE (key_id, sealed) ON payout_method TO saldo_treasurer;
 GRANT UPDATE (key_id, body) ON waiting TO saldo_treasurer;
-GRANT INSERT ON revelation TO saldo_treasurer;
+GRANT INSERT (withdrawal, actor) ON revelation TO saldo_treasurer;
 
 -- How many of an account's entries were recorded before a moment. They are numbered in the order in which they
--- were recorded, so that halving finds it: an index by time would cost every entry that is ever written.
+-- were recorded, so that doubling and then halving finds it: an index by time would cost every entry ever written.
 CREATE FUNCTION entries_before(account bigint, moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
-    found bigint := 0;
-    step bigint := 1::bigint << 40;
+    found bigint;
+    step bigint := 1;
 BEGIN
+    WHILE EXISTS (SELECT FROM entry WHERE account_id = account AND number = step AND recorded_at < moment) LOOP
+        step := step * 2;
+    END LOOP;
+    found := step / 2;
+    step := step / 4;
     WHILE step > 0 LOOP
         IF EXISTS (SELECT FROM entry WHERE account_id = account AND number = found + step AND recorded_at < moment)
         THEN

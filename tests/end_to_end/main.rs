@@ -1,14 +1,24 @@
 //! End-to-end tests: real Postgres, real RabbitMQ, real worker processes. Each test has a world of its own.
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
+mod adjustments;
 mod conflicts;
+mod directory;
 mod exactly_once;
+mod export;
 mod hostile;
+mod isolation;
 mod kills;
 mod outages;
+mod parking;
 mod path;
+mod privacy;
 mod pushback;
+mod reading;
 mod rights;
+mod shop;
 mod shutdown;
 mod story;
+mod verify;
 mod waiting;
+mod withdrawals;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tests::message::{
     adjustment, at, cancel, customer, decide, payout_method, preferences, request, reverse_adjustment,
 };
+use tests::secrets::{Secrets, places};
 use tests::{World, credit, reverse};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -11,6 +12,10 @@ async fn an_affiliate_earns_and_is_paid() {
     let world = World::new().await;
     let events = world.events().await;
     let publisher = world.publisher().await;
+    let mut dead = Vec::new();
+    for name in tests::world::WORKERS {
+        dead.push(world.dead_letters_of(name).await);
+    }
     let mut workers = Vec::new();
     for name in tests::world::WORKERS {
         workers.push(world.worker_of(name).ready().await);
@@ -82,4 +87,10 @@ async fn an_affiliate_earns_and_is_paid() {
     }
     world.assert_told(&events).await;
     world.assert_sound().await;
+
+    let mut messages = vec![("event", &events)];
+    messages.extend(dead.iter().map(|dead| ("dead letter", dead)));
+    let traces = world.traces(&workers, &messages).await;
+    Secrets::default().add_method(&payout_method("m-1", "anna")).assert_nowhere(&traces);
+    assert!(places(method["data"]["masked"].as_str().unwrap(), &traces).contains("table saldo.inbox"));
 }

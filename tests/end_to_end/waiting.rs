@@ -357,6 +357,41 @@ async fn reversals_that_race_their_commissions_are_all_applied() {
     world.assert_sound().await;
 }
 
+/// Parked reversals, and then each commission twice in a batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reversal_that_waited_for_a_commission_is_applied_once_even_if_that_comes_twice_at_once() {
+    const PAIRS: usize = 100;
+    let world = World::new().await;
+    let events = world.events().await;
+    let publisher = world.publisher().await;
+    let mut builder = world.worker();
+    builder.set("SALDO__WORKER__LANES", "1").set("SALDO__LOG__FILTER", "info,worker=debug");
+    let mut worker = builder.ready().await;
+    let reversals: Vec<_> =
+        (0..PAIRS).map(|n| reverse(&format!("r-{n}"), &format!("c-{n}"), Some("4.00"))).collect();
+    publisher.publish(&reversals).await;
+    parked(&world, i64::try_from(PAIRS).unwrap()).await;
+    assert!(worker.terminate().await.success());
+
+    let commissions: Vec<_> = (0..PAIRS)
+        .flat_map(|n| {
+            let commission = credit(&format!("c-{n}"), &format!("customer-{}", n % 7), "10.00");
+            [commission.clone(), commission]
+        })
+        .collect();
+    publisher.publish(&commissions).await;
+    let worker = builder.ready().await;
+    parked(&world, 0).await;
+    let batches = worker.log().matches("batch settled").count();
+    assert!(batches < PAIRS / 2, "{batches} batches: hardly a pair was in one");
+    world.drain(vec![worker], &builder, &events).await;
+    assert_eq!(events.causes("commission.reversed").len(), PAIRS);
+    assert_eq!(world.count("SELECT count(*) FROM entry").await, 200);
+    assert_eq!(world.count("SELECT sum(balance)::bigint FROM account").await, 600);
+    world.assert_told(&events).await;
+    world.assert_sound().await;
+}
+
 /// An account so full that commissions cannot mature: more of them than a scan looks at in one round.
 #[tokio::test(flavor = "multi_thread")]
 async fn commissions_that_cannot_mature_stay_pending_hold_nobody_up_and_mature_when_there_is_room() {

@@ -1,6 +1,6 @@
 //! A ledger of any size, written without workers as they would have written it.
 
-use contract::{CommandKey, CustomerId, MerchantId};
+use contract::{CommandKey, Currency, CustomerId, MerchantId};
 use ledger::{Account, AccountKey, Entry, EntryKind, Posting};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -34,23 +34,36 @@ impl Bulk {
 
     /// A new account.
     pub async fn account(&mut self, customer: &str, currency: &str) -> Place {
-        let (merchant, customer): (MerchantId, CustomerId) =
-            (MERCHANT.parse().unwrap(), customer.parse().unwrap());
-        let key = AccountKey { merchant, customer, currency: currency.parse().unwrap() };
-        let id: i64 = sqlx::query_scalar(
-            "WITH known AS (INSERT INTO customer (merchant, id, kind) VALUES ($1, $2, 'affiliate')
+        self.accounts([customer.to_owned()], currency).await[0]
+    }
+
+    /// A new account for each of these customers.
+    pub async fn accounts(
+        &mut self,
+        customers: impl IntoIterator<Item = String>,
+        currency: &str,
+    ) -> Vec<Place> {
+        let currency: Currency = currency.parse().unwrap();
+        let merchant: MerchantId = MERCHANT.parse().unwrap();
+        let rows: Vec<(i64, String)> = sqlx::query_as(
+            "WITH known AS (INSERT INTO customer (merchant, id, kind) SELECT $1, unnest($2), 'affiliate'
                             ON CONFLICT DO NOTHING)
-             INSERT INTO account (merchant, customer, currency, exponent) VALUES ($1, $2, $3, $4) RETURNING id",
+             INSERT INTO account (merchant, customer, currency, exponent) SELECT $1, unnest($2), $3, $4
+             RETURNING id, customer",
         )
-        .bind(key.merchant.as_str())
-        .bind(key.customer.as_str())
-        .bind(key.currency.code())
-        .bind(i16::try_from(key.currency.exponent()).unwrap())
-        .fetch_one(&mut self.database)
+        .bind(merchant.as_str())
+        .bind(customers.into_iter().collect::<Vec<_>>())
+        .bind(currency.code())
+        .bind(i16::try_from(currency.exponent()).unwrap())
+        .fetch_all(&mut self.database)
         .await
         .unwrap();
-        self.accounts.push(Account::new(id, key));
-        Place(self.accounts.len() - 1)
+        let first = self.accounts.len();
+        self.accounts.extend(rows.into_iter().map(|(id, customer)| {
+            let (merchant, customer): (_, CustomerId) = (merchant.clone(), customer.parse().unwrap());
+            Account::new(id, AccountKey { merchant, customer, currency })
+        }));
+        (first..self.accounts.len()).map(Place).collect()
     }
 
     /// Posts an entry, recorded at this time, which is also when it happened; `change` may add to it.
@@ -135,8 +148,8 @@ impl Bulk {
         .unwrap();
     }
 
-    /// Sends everything, and what it makes of the accounts.
-    pub async fn finish(mut self) {
+    /// Sends everything, and what it makes of the accounts. More can be posted afterwards.
+    pub async fn finish(&mut self) {
         self.flush().await;
         let accounts = &self.accounts;
         sqlx::query(

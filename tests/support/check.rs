@@ -10,7 +10,6 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rust_decimal::Decimal;
 use serde_json::Value;
-use sqlx::Row as _;
 
 use crate::{Collector, PATIENCE, Publisher, Worker, WorkerBuilder, World, credit, eventually};
 
@@ -152,28 +151,12 @@ impl World {
         assert!(dead.all().is_empty(), "{} dead letters", dead.count());
     }
 
-    /// Fails unless the books hold: the trial balance is zero, every account's entries are numbered, summed and
-    /// chained as they were posted, and no command has two entries.
+    /// Fails unless the books hold, as `saldo verify` says: entries are numbered, summed and chained as they were
+    /// posted, what is held and pending has its reasons, and no command has two entries.
     pub async fn assert_sound(&self) {
         let mut database = self.superuser().await;
-        let trial = sqlx::query("SELECT merchant, currency, difference::text FROM trial_balance");
-        for row in trial.fetch_all(&mut database).await.unwrap() {
-            let (merchant, currency, difference): (String, String, String) =
-                (row.get(0), row.get(1), row.get(2));
-            let difference: Decimal = difference.parse().unwrap();
-            assert!(difference.is_zero(), "the trial balance of {merchant} in {currency} is {difference}");
-        }
-        let accounts: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM account").fetch_all(&mut database).await.unwrap();
-        for account in accounts {
-            let chain = ledger::read::verify_chain(&mut database, account).await.unwrap();
-            assert!(chain.faults.is_empty(), "account {account}: {:?}", chain.faults);
-        }
-        let twice = "SELECT count(*) FROM (SELECT FROM entry GROUP BY command HAVING count(*) > 1) twice";
-        assert_eq!(self.count(twice).await, 0, "commands with two entries");
-        let orphans =
-            "SELECT count(*) FROM entry e LEFT JOIN inbox i ON i.key = e.command WHERE i.key IS NULL";
-        assert_eq!(self.count(orphans).await, 0, "entries without a command");
+        let verification = ledger::read::verify(&mut database, None, None, &mut ()).await.unwrap();
+        assert!(verification.holds(), "{:#?}", verification.faults);
     }
 
     /// Fails unless every batch's events are marked as published, at the latest after a while.
@@ -182,6 +165,17 @@ impl World {
             match self.count("SELECT count(*) FROM batch WHERE published_at IS NULL").await {
                 0 => Ok(()),
                 unmarked => Err(unmarked),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until this many commands are parked.
+    pub async fn assert_parked(&self, wanted: i64) {
+        eventually("commands are parked", PATIENCE, || async {
+            match self.count("SELECT count(*) FROM waiting").await {
+                parked if parked == wanted => Ok(()),
+                other => Err(other),
             }
         })
         .await;
@@ -228,6 +222,18 @@ impl Collector {
         let mut events: Vec<_> = self.all().iter().map(crate::broker::Collected::json).collect();
         events.retain(|event| event["causationid"] == cause && event["type"] == wanted.as_str());
         events
+    }
+
+    /// Fails unless what was told of this command is one event of each of these types, in alphabetical order.
+    pub fn assert_told_once(&self, command: &str, types: &[&str]) {
+        let all = self.events_by_id();
+        let mut told: Vec<_> = all
+            .values()
+            .filter(|event| event["causationid"] == command)
+            .map(|event| event["type"].as_str().unwrap().trim_end_matches(".v1"))
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, types, "{command}");
     }
 
     /// Waits for the first event of this type that this command caused.

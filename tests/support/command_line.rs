@@ -59,6 +59,12 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Standard output as JSON lines, of a command that went well.
+    pub fn lines(&self) -> Vec<Value> {
+        assert_eq!(self.status, 0, "{self:?}");
+        self.output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
     /// Standard output as one JSON document.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.output).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -68,12 +74,24 @@ impl Ran {
 impl World {
     /// Runs `saldo` with the operator's role.
     pub async fn saldo(&self, arguments: &[&str]) -> Ran {
+        self.saldo_with(&[], arguments).await
+    }
+
+    /// Runs `saldo` as the treasurer, who has these keys.
+    pub async fn saldo_of_treasurer(&self, keys: &str, arguments: &[&str]) -> Ran {
+        let url = self.database_url(Some("saldo_treasurer"));
+        let settings = [("SALDO__TREASURY__DATABASE_URL", url.as_str()), ("SALDO__PAYOUT__KEYS", keys)];
+        self.saldo_with(&settings, arguments).await
+    }
+
+    async fn saldo_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let (output, messages) = (Scratch::new("output"), Scratch::new("messages"));
         let mut command = Command::new(program("saldo-under-test"));
         forget_settings(&mut command);
         let mut child = command
             .args(arguments)
             .env("SALDO__DATABASE__URL", self.database_url(Some("saldo_operator")))
+            .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stdout(File::create(output.path()).unwrap())
             .stderr(File::create(messages.path()).unwrap())

@@ -11,6 +11,7 @@ pub mod check;
 pub mod command_line;
 pub mod message;
 pub mod model;
+pub mod secrets;
 pub mod wire;
 pub mod worker_process;
 pub mod world;

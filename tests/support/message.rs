@@ -104,6 +104,12 @@ pub fn preferences(id: &str, merchant: &str) -> Value {
     )
 }
 
+/// The message for another merchant.
+pub fn of_merchant(mut message: Value, merchant: &str) -> Value {
+    message["data"]["merchant"] = json!(merchant);
+    message
+}
+
 /// The message with another `time`.
 pub fn at(mut message: Value, time: &str) -> Value {
     message["time"] = json!(time);

@@ -179,6 +179,13 @@ impl World {
         WorkerBuilder::new(self, worker)
     }
 
+    /// Any worker, which looks often for what is parked or due.
+    pub fn quick(&self, worker: &str) -> WorkerBuilder {
+        let mut builder = self.worker_of(worker);
+        builder.set("SALDO__PARKED__INTERVAL", "100ms").set("SALDO__DUE__INTERVAL", "100ms");
+        builder
+    }
+
     /// A confirmed publisher.
     pub async fn publisher(&self) -> Publisher {
         Publisher::connect(self).await

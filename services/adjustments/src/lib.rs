@@ -118,7 +118,7 @@ fn adjust<const SIGN: i8>(
             return Err(Refusal::new(
                 ReasonCode::BelowLimit,
                 format!(
-                    "The debit would leave {} {currency}; the shop's limit is {}.",
+                    "The debit would leave {} {currency}; the shop's limit is {} {currency}.",
                     shown(left),
                     shown(-*limit),
                     currency = owner.currency,

@@ -37,6 +37,8 @@ pub struct Commissions {
 impl Rules for Commissions {
     type Command = CommissionCommand;
     const WORKER: &'static str = contract::commission::WORKER;
+    // Only the hold period is asked for: large preferences are none of this queue's business.
+    const PREFERENCES: bool = false;
 
     fn needs(&self, command: &CommissionCommand) -> Needs {
         match command {

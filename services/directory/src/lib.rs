@@ -19,7 +19,8 @@ use contract::directory::{
     PayoutMethodUpdated, PreferencesPut, PreferencesRefused, PreferencesUpdated, PutRefused,
 };
 use contract::{
-    Commands, CustomerId, Event, KeyHash, MerchantId, PayoutMethod, ReasonCode, Received, Refusal, Timestamp,
+    Commands, ContentHash, CustomerId, Event, KeyHash, MerchantId, PayoutMethod, ReasonCode, Received,
+    Refusal, Timestamp,
 };
 use ledger::rules::Refused;
 use ledger::vault::{Purpose, Sealed, Vault};
@@ -95,6 +96,18 @@ impl Rules for Directory {
         self.patience
     }
 
+    fn fingerprint(&self, received: &Received<DirectoryCommand>) -> ContentHash {
+        if received.command.is_secret() { self.vault.fingerprint(received.content) } else { received.content }
+    }
+
+    fn is_same(&self, received: &Received<DirectoryCommand>, stored: ContentHash) -> bool {
+        if received.command.is_secret() {
+            self.vault.is_fingerprint(stored, received.content)
+        } else {
+            received.content == stored
+        }
+    }
+
     fn conceal(&self, received: &Received<DirectoryCommand>, body: &[u8]) -> Option<Sealed> {
         match received.command {
             DirectoryCommand::PayoutMethod(_) => {
@@ -155,7 +168,8 @@ fn put_preferences(
         actor: put.actor.clone(),
         user: received.user.clone(),
         hold_days: put.hold_days,
-        withdrawals_enabled: put.preferences.withdrawals.enabled,
+        negative_limit: put.preferences.negative_limit.clone(),
+        withdrawals: put.preferences.withdrawals.clone(),
         put_at: received.time,
     };
     Ok(done(books.event(received, &event)))

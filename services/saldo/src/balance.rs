@@ -102,10 +102,12 @@ async fn of_one(
         }
     } else if !balances.is_empty() {
         table(&balances, output)?;
-        let messages =
-            standings.iter().filter_map(|standing| Some((standing.currency, standing.message.as_ref()?)));
-        for (currency, message) in messages {
-            output.line(format_args!("{currency}: {}", report::visible(message)))?;
+        // What has to be reached in a currency that the customer has nothing in is of no use here.
+        for Balance { account, .. } in &balances {
+            let standing = standings.iter().find(|standing| standing.currency == account.currency);
+            if let Some(message) = standing.and_then(|standing| standing.message.as_ref()) {
+                output.line(format_args!("{}: {}", account.currency, report::visible(message)))?;
+            }
         }
     }
     Ok(!balances.is_empty())

@@ -1,5 +1,6 @@
 //! `saldo export`
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::pin::pin;
 
@@ -198,9 +199,8 @@ fn escaped(id: &str) -> String {
         if c.is_ascii_alphanumeric() || "-_.@".contains(c) || (!c.is_ascii() && c.is_alphanumeric()) {
             name.push(c);
         } else {
-            let mut bytes = [0; 4];
-            for byte in c.encode_utf8(&mut bytes).bytes() {
-                name.push_str(&format!("%{byte:02X}"));
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                let _ = write!(name, "%{byte:02X}");
             }
         }
     }

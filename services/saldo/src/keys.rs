@@ -3,15 +3,18 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
+use contract::directory::WORKER;
 use ledger::treasury::{self, MethodPlace, Rotated, TreasuryError};
-use ledger::vault::Vault;
+use ledger::vault::{Purpose, Sealed, Vault};
 use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::output::Output;
 use crate::settings::Settings;
-use crate::{Done, Status, ledger_access};
+use crate::{Done, Status, ledger_access, lines};
 
 /// Rows in a transaction: short enough to be in no worker's way.
 const BATCH: i64 = 500;
@@ -38,6 +41,22 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Decrypt a dead letter of the directory worker
+    ///
+    /// Prints the command as it was published, which can be corrected and published again. The letter's header
+    /// `saldo-key-id` names the key; RabbitMQ's management pages and API show such a body in base64. Needs the setting
+    /// `payout.keys`.
+    #[command(after_help = "Example:\n  saldo keys open letter.b64 --base64 --key-id 2026 | saldo publish -")]
+    Open {
+        /// The letter's body; - reads standard input
+        file: String,
+        /// What its header `saldo-key-id` says
+        #[arg(long, value_name = "ID")]
+        key_id: String,
+        /// The body is written in base64
+        #[arg(long)]
+        base64: bool,
+    },
 }
 
 pub(crate) async fn run(command: Command, config: Option<&Path>, output: &mut Output) -> Done {
@@ -49,7 +68,22 @@ pub(crate) async fn run(command: Command, config: Option<&Path>, output: &mut Ou
             Ok(Status::Good)
         }
         Command::Rotate { json } => rotate(json, config, output).await,
+        Command::Open { file, key_id, base64 } => open(&file, key_id, base64, config, output),
     }
+}
+
+fn open(file: &str, key_id: String, base64: bool, config: Option<&Path>, output: &mut Output) -> Done {
+    let mut settings = Settings::read(config);
+    let vault = settings.vault();
+    settings.finish()?;
+    let vault = vault.ok_or("payout.keys are not usable")?;
+    let body = lines::contents(file)?;
+    let bytes =
+        if base64 { STANDARD.decode(body.trim_ascii()).map_err(|_| "the body is not base64")? } else { body };
+    let opened = vault.open(Purpose::DeadLetter { worker: WORKER }, &Sealed { key_id, bytes })?;
+    output.bytes(&opened)?;
+    output.line("")?;
+    Ok(Status::Good)
 }
 
 /// What a rotation came to.

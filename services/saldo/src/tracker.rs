@@ -35,6 +35,8 @@ struct Tracked {
     key: Option<CommandKey>,
     /// Equal for lines of the same content.
     content: BodyHash,
+    /// Whether it can be compared with what the ledger has of it.
+    is_comparable: bool,
     fate: Option<Fate>,
     certainty: Certainty,
 }
@@ -72,9 +74,17 @@ impl Tracker {
             if let Some(key) = &key {
                 tracker.by_key.entry(key.clone()).or_default().push(place);
             }
+            let is_comparable = content.is_some();
             let content = content.map_or(body, |content| content.0);
             let number = line.number;
-            tracker.lines.push(Tracked { number, key, content, fate: None, certainty: Certainty::Open });
+            tracker.lines.push(Tracked {
+                number,
+                key,
+                content,
+                is_comparable,
+                fate: None,
+                certainty: Certainty::Open,
+            });
         }
         tracker
     }
@@ -113,7 +123,9 @@ impl Tracker {
         for place in places {
             let line = &mut self.lines[*place];
             news |= match line.certainty {
-                Certainty::Open if line.fate.is_none() => line.learn(fate.clone(), Certainty::Open),
+                Certainty::Open if line.fate.is_none() || !line.is_comparable => {
+                    line.learn(fate.clone(), Certainty::Open)
+                }
                 // What was parked is what was decided now.
                 Certainty::Waiting => line.learn(fate.clone(), Certainty::Known),
                 Certainty::Open | Certainty::Rival | Certainty::Known => false,
@@ -213,11 +225,16 @@ impl Tracked {
         match outcome {
             Outcome::Unknown => false,
             Outcome::Decided { content, .. } | Outcome::Parked { content, .. }
-                if content.0 != self.content =>
+                if self.is_comparable && content.0 != self.content =>
             {
                 let detail = "The key was used before, with other content; this content is never applied.";
                 let conflict = contract::MalformedReason::IdempotencyConflict.code();
                 self.learn(Fate::undecided(Some(conflict), detail), Certainty::Rival)
+            }
+            // It may be what became of other content: an event, or a dead letter, is still to come.
+            Outcome::Decided { events, .. } if !self.is_comparable => {
+                self.fate.is_none()
+                    && Fate::of_events(events).is_some_and(|fate| self.learn(fate, Certainty::Open))
             }
             Outcome::Decided { events, .. } => match Fate::of_events(events) {
                 Some(fate) => self.learn(fate, Certainty::Known),

@@ -26,7 +26,7 @@ use crate::{Done, Status, ledger_access, report};
 #[command(after_help = "Examples:
   saldo verify
   saldo verify demo --json | jq '.faults[].message'
-  saldo verify --write-anchor 2026-11-22.anchor    # keep it where nobody who owns the database can write
+  saldo verify --write-anchor 2026-11-22.anchor    # keep it where the database's owner cannot write
   saldo verify --anchor 2026-11-22.anchor")]
 pub(crate) struct Arguments {
     /// Only this shop

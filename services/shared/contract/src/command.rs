@@ -34,6 +34,8 @@ pub trait CommandData: TryFrom<Self::Data, Error: std::fmt::Display> + Serialize
     const NEEDS_USER: bool = false;
     /// [`Commands::is_put`]
     const IS_PUT: bool = false;
+    /// [`Commands::is_secret`]
+    const IS_SECRET: bool = false;
 
     /// Reads the data.
     ///
@@ -70,6 +72,12 @@ pub trait Commands: Sized + Clone + Send + Sync + std::fmt::Debug + 'static {
 
     /// Replaces what is stored if its `time` is newer, and is refused otherwise.
     fn is_put(&self) -> bool {
+        false
+    }
+
+    /// Its data is so little and so secret that it could be guessed from the content's hash, which therefore is
+    /// not what is stored of it.
+    fn is_secret(&self) -> bool {
         false
     }
 
@@ -137,6 +145,13 @@ macro_rules! commands {
             fn is_put(&self) -> bool {
                 match self {
                     $(Self::$variant(_) => $data::IS_PUT,)+
+                    $($(Self::$timed(_) => false,)+)?
+                }
+            }
+
+            fn is_secret(&self) -> bool {
+                match self {
+                    $(Self::$variant(_) => $data::IS_SECRET,)+
                     $($(Self::$timed(_) => false,)+)?
                 }
             }

@@ -131,6 +131,7 @@ impl CommandData for PayoutMethodPut {
     const NAME: &'static str = "payout-method.put";
     const TYPE: &'static str = "payout-method.put.v1";
     const IS_PUT: bool = true;
+    const IS_SECRET: bool = true;
 }
 
 /// `preferences.put.v1`
@@ -271,8 +272,13 @@ pub struct PreferencesUpdated {
     pub user: Option<UserId>,
     /// Commissions are pending for so many days.
     pub hold_days: u16,
-    /// Whether withdrawals can be requested.
-    pub withdrawals_enabled: bool,
+    /// How far an adjustment may take what is available below zero; no limit where there is none.
+    #[serde(serialize_with = "per_currency::serialize", skip_serializing_if = "is_default")]
+    #[schemars(with = "PerCurrency<AmountOrZero>")]
+    pub negative_limit: BTreeMap<Currency, Decimal>,
+    /// Whether and how affiliates withdraw; what has its default is left out. Kept for ever with this event, so that it
+    /// can be said later what applied when.
+    pub withdrawals: WithdrawalPreferences,
     /// The command's `time`, which puts are ordered by.
     pub put_at: Timestamp,
 }

@@ -1,6 +1,9 @@
 //! Why a message can never be decided.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use serde_path_to_error::Segment;
 
 /// The class of a malformed message, written to the dead letter as `saldo-reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +52,7 @@ pub struct Malformed {
     /// The class.
     pub reason: MalformedReason,
     /// Field, problem and what would be accepted; at most [`Malformed::MAX_DETAIL`] characters, all of them
-    /// visible, and never a value from the message. A field's name may be the publisher's.
+    /// visible, and never a value from the message, nor a field's name that no field could have.
     pub detail: String,
 }
 
@@ -57,9 +60,6 @@ impl Malformed {
     /// Longer details lose their middle: an AMQP header is no place for a book, and the end says what would
     /// be accepted.
     pub const MAX_DETAIL: usize = 400;
-
-    /// Longer paths, which only an unknown field's name can make, lose their end: what is wrong has to be seen.
-    const MAX_PATH: usize = 80;
 
     /// A malformed message of this class. What nobody could see in `detail` (control and format characters,
     /// line separators) is replaced.
@@ -88,17 +88,53 @@ impl Malformed {
         let text = inner.to_string();
         let position = format!(" at line {} column {}", inner.line(), inner.column());
         let problem = text.strip_suffix(&position).unwrap_or(&text);
-        let mut path = error.path().to_string();
-        if let Some((cut, _)) = path.char_indices().nth(Self::MAX_PATH) {
-            path.truncate(cut);
-            path.push('…');
+        let problem = hide_unknown_field(problem);
+        let mut path = String::new();
+        for segment in error.path() {
+            match segment {
+                Segment::Seq { .. } => {}
+                Segment::Map { .. } | Segment::Enum { .. } | Segment::Unknown if path.is_empty() => {}
+                Segment::Map { .. } | Segment::Enum { .. } | Segment::Unknown => path.push('.'),
+            }
+            match segment {
+                Segment::Map { key } if !may_be_a_name(key) => path.push_str(HIDDEN),
+                shown => path.push_str(&shown.to_string()),
+            }
         }
         let path = match (root, path.as_str()) {
-            ("", "." | "?") => "the body".to_owned(),
-            (root, "." | "?") => root.to_owned(),
+            ("", "" | "?") => "the body".to_owned(),
+            (root, "" | "?") => root.to_owned(),
             ("", path) => path.to_owned(),
             (root, path) => format!("{root}.{path}"),
         };
         Self::new(reason, format_args!("{path}: {problem}"))
+    }
+}
+
+/// Stands for the name of a field that may be something else in a name's place, such as an account's number.
+const HIDDEN: &str = "…";
+
+/// Longer than any field's name; some are misspelt.
+const MAX_NAME: usize = 40;
+
+/// More digits are a number, and no part of a name: the most are in locales such as `es-419`.
+const MAX_DIGITS: usize = 3;
+
+/// Whether this can be shown as a field's name. The publisher chose it, and may have put a value in its place.
+fn may_be_a_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-:$".contains(&byte))
+        && name.bytes().filter(u8::is_ascii_digit).count() <= MAX_DIGITS
+}
+
+/// `serde`'s words for a field that there is not repeat its name.
+fn hide_unknown_field(problem: &str) -> Cow<'_, str> {
+    let rest = problem.strip_prefix("unknown field `");
+    // The names that follow are the contract's: the last of these is serde's own, whatever the publisher's name holds.
+    match rest.and_then(|rest| rest.rsplit_once("`, expected ")) {
+        Some((name, expected)) if !may_be_a_name(name) => {
+            format!("unknown field `{HIDDEN}`, expected {expected}").into()
+        }
+        _ => problem.into(),
     }
 }

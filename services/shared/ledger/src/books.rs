@@ -49,8 +49,10 @@ pub struct Changes {
     pub accounts: BTreeSet<i64>,
     /// Commissions that differ from their rows, or have none and need one.
     pub commissions: HashMap<KeyHash, Commission>,
-    /// Withdrawals that differ from their rows, or are new; in key order.
+    /// Withdrawals that differ from their rows, or have none; in key order.
     pub withdrawals: BTreeMap<KeyHash, Withdrawal>,
+    /// Those of them that have none.
+    pub new_withdrawals: BTreeSet<KeyHash>,
     /// States that withdrawals entered, in their order.
     pub transitions: Vec<Transition>,
     /// Merchants that differ from their rows.
@@ -210,6 +212,9 @@ impl Books {
     /// Writes down a withdrawal and the state it entered.
     pub fn put_withdrawal(&mut self, withdrawal: Withdrawal, transition: Transition) {
         let key = withdrawal.request.hash();
+        if transition.number == 1 {
+            self.changes.new_withdrawals.insert(key);
+        }
         self.changes.withdrawals.insert(key, withdrawal.clone());
         self.changes.transitions.push(transition);
         self.named.insert(key, Named::Withdrawal(withdrawal));

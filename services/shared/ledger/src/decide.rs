@@ -60,6 +60,8 @@ pub enum Verdict {
     Repeated,
     /// Has to wait; nothing to publish.
     Parked,
+    /// Caused by time, and not or no longer due; nothing to publish.
+    NotDue,
     /// Never to be applied.
     Dead(Malformed),
 }
@@ -90,6 +92,8 @@ pub struct Plan<C> {
     pub records: Vec<Record<C>>,
     /// What to publish once it is committed.
     pub events: Vec<Event>,
+    /// Whether a merchant or customer became known: what is parked for it can be decided.
+    pub arrivals: bool,
     /// The books after the batch.
     pub books: Books,
 }
@@ -100,6 +104,8 @@ struct Desk<'r, R: Rules> {
     records: Vec<Record<R::Command>>,
     events: Vec<Event>,
     waiting: HashMap<Awaited, Vec<Arc<Item<R::Command>>>>,
+    arrivals: bool,
+    not_due: HashSet<KeyHash>,
 }
 
 /// Decides the items against the books. `stored` is what the inbox has for the items' keys, `waiters` what was
@@ -112,7 +118,15 @@ pub fn decide<R: Rules>(
     stored: &HashMap<KeyHash, Stored>,
     waiters: Vec<(Awaited, Arc<Item<R::Command>>)>,
 ) -> Plan<R::Command> {
-    let mut desk = Desk { rules, books, records: Vec::new(), events: Vec::new(), waiting: HashMap::new() };
+    let mut desk = Desk {
+        rules,
+        books,
+        records: Vec::new(),
+        events: Vec::new(),
+        waiting: HashMap::new(),
+        arrivals: false,
+        not_due: HashSet::new(),
+    };
     for (awaited, item) in waiters {
         desk.waiting.entry(awaited).or_default().push(item);
     }
@@ -126,7 +140,7 @@ pub fn decide<R: Rules>(
             // What was parked is this very command, also if another version of this program hashes it otherwise.
             (Some(stored), _)
                 if !matches!(item.origin, ItemOrigin::Parked { .. })
-                    && (!stored.same_key || stored.content != content) =>
+                    && (!stored.same_key || !desk.rules.is_same(&item.received, stored.content)) =>
             {
                 Verdict::Dead(conflict())
             }
@@ -151,12 +165,17 @@ pub fn decide<R: Rules>(
     }
     let parked = desk.park_the_rest();
     for (verdict, item) in verdicts.iter_mut().zip(items) {
-        if *verdict == Verdict::Decided && parked.contains(&item.received.hash) {
+        if *verdict != Verdict::Decided {
+            continue;
+        }
+        if parked.contains(&item.received.hash) {
             *verdict = Verdict::Parked;
+        } else if desk.not_due.contains(&item.received.hash) {
+            *verdict = Verdict::NotDue;
         }
     }
-    let Desk { books, records, events, .. } = desk;
-    Plan { verdicts, records, events, books }
+    let Desk { books, records, events, arrivals, .. } = desk;
+    Plan { verdicts, records, events, arrivals, books }
 }
 
 fn conflict() -> Malformed {
@@ -188,10 +207,15 @@ impl<R: Rules> Desk<'_, R> {
                         continue;
                     }
                 },
-                Decision::Nothing => continue,
+                Decision::Nothing => {
+                    self.not_due.insert(key);
+                    continue;
+                }
             }
             // The first to wait is the first to be decided.
-            for awaited in [Awaited::Command(key)].into_iter().chain(self.books.arrived()) {
+            let arrived = self.books.arrived();
+            self.arrivals |= !arrived.is_empty();
+            for awaited in [Awaited::Command(key)].into_iter().chain(arrived) {
                 let woken = self.waiting.remove(&awaited).unwrap_or_default();
                 ready.extend(woken.into_iter().rev());
             }

@@ -28,8 +28,15 @@ pub enum Failure {
 }
 
 /// Constraints whose violation means that another lane was faster.
-const RACES: [&str; 6] =
-    ["inbox_pkey", "waiting_pkey", "commission_pkey", "withdrawal_pkey", "merchant_pkey", "customer_pkey"];
+const RACES: [&str; 7] = [
+    "inbox_pkey",
+    "waiting_pkey",
+    "commission_pkey",
+    "withdrawal_pkey",
+    "merchant_pkey",
+    "customer_pkey",
+    "payout_method_pkey",
+];
 
 impl From<sqlx::Error> for Failure {
     /// By SQLSTATE and constraint name, never by text. Class 22 (data exception) and 23 (integrity

@@ -22,12 +22,15 @@ pub fn is_met(preferences: &Preferences, currency: Currency, available: Decimal,
         MinimumRule::Balance => available,
         MinimumRule::Amount => requested,
     };
-    counts >= minimum(preferences, currency)
+    let minimum = minimum(preferences, currency);
+    // Without a minimum it is for what is available alone to say what can be withdrawn.
+    minimum.is_zero() || counts >= minimum
 }
 
-/// Whether a request could meet the minimum: by either rule one for everything that is available does, or none.
+/// Whether anything can be requested: by either rule a request for everything that is available meets the minimum,
+/// or none does.
 pub fn is_reached(preferences: &Preferences, currency: Currency, available: Decimal) -> bool {
-    is_met(preferences, currency, available, available)
+    available > Decimal::ZERO && is_met(preferences, currency, available, available)
 }
 
 /// The merchant's message for a minimum that is reached, or is not, to a customer who has this much available.
@@ -191,5 +194,7 @@ mod tests {
         let yen = "JPY".parse().unwrap();
         assert!(is_met(&balance, yen, Decimal::ZERO, Decimal::ONE));
         assert!(!is_reached(&balance, yen, figure("-1")));
+        assert!(!is_reached(&balance, yen, Decimal::ZERO));
+        assert!(is_reached(&balance, yen, Decimal::ONE));
     }
 }

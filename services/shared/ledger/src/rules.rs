@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use contract::{
-    CommandKey, Commands, CustomerId, CustomerKind, EntryId, Event, KeyHash, MerchantId, Received, Refusal,
-    WithdrawalId,
+    CommandKey, Commands, ContentHash, CustomerId, CustomerKind, EntryId, Event, KeyHash, MerchantId,
+    Received, Refusal, WithdrawalId,
 };
 
 use crate::vault::Sealed;
@@ -18,6 +18,9 @@ pub trait Rules: Send + Sync + 'static {
     /// The worker's name: its queue is `saldo.<name>`, its events' source `/saldo/<name>`.
     const WORKER: &'static str;
 
+    /// Whether merchants are read with all their preferences; without, only with what commissions need.
+    const PREFERENCES: bool = true;
+
     /// What must be in the books before this command can be decided.
     fn needs(&self, command: &Self::Command) -> Needs;
 
@@ -29,6 +32,17 @@ pub trait Rules: Send + Sync + 'static {
 
     /// How long this command may wait for what it names.
     fn patience(&self, command: &Self::Command) -> Duration;
+
+    /// What is stored of the command's content, to know it again. Content that could be guessed from its hash is
+    /// hashed with a key here.
+    fn fingerprint(&self, received: &Received<Self::Command>) -> ContentHash {
+        received.content
+    }
+
+    /// Whether the command's content is the one that [`Self::fingerprint`] was stored of.
+    fn is_same(&self, received: &Received<Self::Command>, stored: ContentHash) -> bool {
+        self.fingerprint(received) == stored
+    }
 
     /// Encrypts a message that has to wait, where it must not lie in the database in clear; `None`: it may.
     fn conceal(&self, received: &Received<Self::Command>, body: &[u8]) -> Option<Sealed> {

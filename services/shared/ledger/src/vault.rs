@@ -16,7 +16,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::Generate;
 use chacha20poly1305::{AeadInOut, Key, KeyInit, Tag, XChaCha20Poly1305, XNonce};
-use contract::{CustomerId, KeyHash, MerchantId};
+use contract::{ContentHash, CustomerId, KeyHash, MerchantId};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// How long a key is, in bytes.
@@ -121,7 +123,24 @@ pub struct Vault {
 /// The cipher wipes its key when it is dropped.
 struct Cipher {
     id: String,
-    cipher: XChaCha20Poly1305,
+    aead: XChaCha20Poly1305,
+    /// For fingerprints: derived from the key, so that no key serves two algorithms.
+    fingerprints: Zeroizing<[u8; 32]>,
+}
+
+impl Cipher {
+    fn new(id: String, key: &[u8; KEY_BYTES]) -> Self {
+        let fingerprints = Zeroizing::new(mac(key, b"saldo content fingerprint"));
+        Self { id, aead: XChaCha20Poly1305::new(key.into()), fingerprints }
+    }
+}
+
+/// HMAC-SHA-256 (RFC 2104).
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+fn mac(key: &[u8], text: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
+    mac.update(text);
+    mac.finalize().into_bytes().into()
 }
 
 impl fmt::Debug for Vault {
@@ -155,7 +174,7 @@ impl Vault {
         bytes.extend(text);
         let tag = self
             .first
-            .cipher
+            .aead
             .encrypt_inout_detached(&nonce, &purpose.associated_data(), (&mut bytes[NONCE_BYTES..]).into())
             .expect("a text in memory is not too long");
         bytes.extend(tag);
@@ -175,7 +194,7 @@ impl Vault {
         let (encrypted, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(OpenError::Truncated)?;
         let mut text = Zeroizing::new(encrypted.to_vec());
         cipher
-            .cipher
+            .aead
             .decrypt_inout_detached(
                 &XNonce::from(*nonce),
                 &purpose.associated_data(),
@@ -184,6 +203,18 @@ impl Vault {
             )
             .map_err(|_| OpenError::Refused)?;
         Ok(text)
+    }
+
+    /// What is stored in place of a content's hash from which the content could be guessed: without the key it tells
+    /// nothing.
+    pub fn fingerprint(&self, content: ContentHash) -> ContentHash {
+        ContentHash(mac(&*self.first.fingerprints, &content.0))
+    }
+
+    /// Whether it is the fingerprint of this content under any of the keys. Under one that has gone it is not: a
+    /// repetition from so long ago is taken for a conflict, and never applied.
+    pub fn is_fingerprint(&self, fingerprint: ContentHash, content: ContentHash) -> bool {
+        self.ciphers().any(|cipher| mac(&*cipher.fingerprints, &content.0) == fingerprint.0)
     }
 
     /// A new key, in base64 and without an id. Panics if the system has no randomness.
@@ -219,9 +250,7 @@ impl FromStr for Vault {
             }
             read.push((place, id, key));
         }
-        let mut ciphers = read
-            .into_iter()
-            .map(|(_, id, key)| Cipher { id: id.to_owned(), cipher: XChaCha20Poly1305::new((&*key).into()) });
+        let mut ciphers = read.into_iter().map(|(_, id, key)| Cipher::new(id.to_owned(), &key));
         match ciphers.next() {
             Some(first) if problems.is_empty() => Ok(Self { first, others: ciphers.collect() }),
             _ => Err(KeysError(problems)),
@@ -428,5 +457,27 @@ mod tests {
         assert_eq!(format!("{vault:?}"), r#"Vault(["2026"])"#);
         let sealed = vault.seal(Purpose::DeadLetter { worker: "directory" }, b"text");
         assert_eq!(format!("{sealed:?}"), r#"Sealed { key_id: "2026", bytes: 44 }"#);
+    }
+
+    #[test]
+    fn a_fingerprint_is_known_under_every_key_that_is_left_and_tells_nothing_without() {
+        let (old, new) = (Vault::generate_key(), Vault::generate_key());
+        let before: Vault = format!("old:{old}").parse().unwrap();
+        let rotated: Vault = format!("new:{new},old:{old}").parse().unwrap();
+        let after: Vault = format!("new:{new}").parse().unwrap();
+        let (content, other) = (ContentHash([7; 32]), ContentHash([8; 32]));
+        let fingerprint = before.fingerprint(content);
+        assert_ne!(fingerprint, content);
+        assert!(before.is_fingerprint(fingerprint, content) && rotated.is_fingerprint(fingerprint, content));
+        assert!(!before.is_fingerprint(fingerprint, other) && !after.is_fingerprint(fingerprint, content));
+        assert_ne!(rotated.fingerprint(content), fingerprint, "the first key makes new ones");
+    }
+
+    /// By other means: HMAC of HMAC, with Python's `hmac`.
+    #[test]
+    fn fingerprints_are_golden() {
+        let vault: Vault = "k:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXoxMjM0NTY=".parse().unwrap();
+        let hex = vault.fingerprint(ContentHash([7; 32])).0.map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(hex, "7f76d1fcc426be5dc3a7de13b75c1f2f7d05ad9c7e26d281335e3e076db37dc4");
     }
 }

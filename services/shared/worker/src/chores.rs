@@ -172,15 +172,24 @@ impl<H: Handler> Chores<H> {
         loop {
             let store = self.clerk.store().await?;
             let skip = i64::try_from(undecided).unwrap_or(i64::MAX);
-            let found = match work {
-                Work::Parked => timeout(limit, store.parked_due(&*rules, skip, ROUND)).await,
-                Work::Due => timeout(limit, H::due(store, skip, ROUND)).await,
+            let (items, unreadable) = match work {
+                Work::Parked => {
+                    let found = timeout(limit, store.parked_due(&*rules, skip, ROUND)).await;
+                    let found = found.map_err(|_| no_answer())??;
+                    (found.items, found.unreadable)
+                }
+                Work::Due => (timeout(limit, H::due(store, skip, ROUND)).await.map_err(|_| no_answer())??, 0),
             };
-            let items = found.map_err(|_| no_answer())??;
-            if items.is_empty() || self.shared.session.is_cancelled() {
+            if items.is_empty() && unreadable == 0 || self.shared.session.is_cancelled() {
                 break;
             }
-            undecided += items.len().saturating_sub(self.decide(&items).await?);
+            if unreadable > 0 {
+                warn!(
+                    unreadable,
+                    "parked commands cannot be read: is a key missing in payout.keys? They stay"
+                );
+            }
+            undecided += unreadable + items.len() - self.decide(&items).await?;
         }
         if undecided > 0 {
             warn!(undecided, "commands that are due cannot be decided yet; they stay");
@@ -205,7 +214,10 @@ impl<H: Handler> Chores<H> {
             Err(error @ BrokerError::Refused(_)) => warn!(%error, "events are left to the sweep"),
             Err(error) => return Err(error.into()),
         }
-        Ok(settlement.events.len())
+        // One that another scan took has no verdict here.
+        let left =
+            |verdict: &&Verdict| matches!(verdict, Verdict::Dead(_) | Verdict::Parked | Verdict::NotDue);
+        Ok(items.len() - settlement.verdicts.iter().filter(left).count())
     }
 
     async fn mark(&mut self, batches: &[BatchId]) -> Result<(), Trouble> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use contract::{Event, Malformed, MalformedReason};
 use futures_util::FutureExt as _;
 use ledger::decide::Verdict;
+use ledger::store::Waiters;
 use ledger::{BatchId, Failure, Item, Rules, Settled, Store};
 use tokio::time::timeout;
 
@@ -37,6 +38,8 @@ pub(crate) struct Settlement {
     pub(crate) verdicts: Vec<Verdict>,
     /// What to publish before anything is acked.
     pub(crate) events: Vec<Event>,
+    /// Whether a merchant or customer became known: what is parked for it can be decided.
+    pub(crate) arrivals: bool,
 }
 
 impl<R: Rules> Clerk<R> {
@@ -81,13 +84,18 @@ impl<R: Rules> Clerk<R> {
     ) -> Result<Settlement, Failure> {
         let mut settlement = Settlement::default();
         let mut races = 0;
-        let mut parts = vec![items];
-        while let Some(part) = parts.pop() {
-            match self.attempt(part, published).await {
+        let mut parts = vec![(items, Waiters::Taken)];
+        while let Some((part, waiters)) = parts.pop() {
+            match self.attempt(part, waiters, published).await {
                 Ok(settled) => {
                     settlement.batches.extend(settled.batch);
                     settlement.verdicts.extend(settled.verdicts);
                     settlement.events.extend(settled.events);
+                    settlement.arrivals |= settled.arrivals;
+                }
+                // It may be one of those that waited for it: they are found, and stand alone, in a scan.
+                Err(Failure::Culprit { .. }) if part.len() == 1 && waiters == Waiters::Taken => {
+                    parts.push((part, Waiters::Left));
                 }
                 Err(Failure::Culprit { state, constraint }) if part.len() == 1 => {
                     settlement.verdicts.push(Verdict::Dead(Malformed::new(
@@ -97,11 +105,11 @@ impl<R: Rules> Clerk<R> {
                 }
                 Err(Failure::Culprit { .. }) => {
                     let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
+                    parts.extend([(second, waiters), (first, waiters)]);
                 }
                 Err(Failure::Raced) if races < RACES => {
                     races += 1;
-                    parts.push(part);
+                    parts.push((part, waiters));
                 }
                 Err(Failure::Raced) => {
                     return Err(Failure::Infrastructure {
@@ -118,11 +126,12 @@ impl<R: Rules> Clerk<R> {
     async fn attempt(
         &mut self,
         items: &[Arc<Item<R::Command>>],
+        waiters: Waiters,
         published: &[BatchId],
     ) -> Result<Settled, Failure> {
         let (rules, limit) = (Arc::clone(&self.rules), self.settings.database_timeout);
         let store = self.store().await?;
-        let work = AssertUnwindSafe(store.carry_out(&*rules, items, published)).catch_unwind();
+        let work = AssertUnwindSafe(store.carry_out(&*rules, items, waiters, published)).catch_unwind();
         let result = match timeout(limit, work).await {
             Ok(Ok(result)) => result,
             Ok(Err(_panic)) => {

@@ -174,8 +174,16 @@ fn check_properties(properties: &BasicProperties) -> Result<(), Malformed> {
     Ok(())
 }
 
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+/// Whoever publishes a payout method says so, also with another routing key or in broken JSON.
+const SECRET_TYPE: &[u8] = b"payout-method";
+
 impl Letter {
-    /// The dead letter to publish, to this worker's dead queue; with this body, where one is encrypted.
+    /// The dead letter to publish, to this worker's dead queue; with this body, where one is encrypted. A worker
+    /// that has no key to encrypt with withholds the body of what should never have come to its queue.
     pub(crate) fn dead<'a>(
         &'a self,
         worker: &'static str,
@@ -187,6 +195,7 @@ impl Letter {
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut headers = FieldTable::default();
         headers.insert(DeadLetter::REASON.into(), text(why.reason.code()));
+        let withheld = sealed.is_none() && contains(&self.body, SECRET_TYPE);
         headers.insert(DeadLetter::DETAIL.into(), text(&why.detail));
         headers.insert(DeadLetter::WORKER.into(), text(worker));
         headers.insert(DeadLetter::ROUTING_KEY.into(), text(&self.routing_key));
@@ -195,11 +204,19 @@ impl Letter {
         if let Some(sealed) = sealed {
             headers.insert(DeadLetter::KEY_ID.into(), text(&sealed.key_id));
         }
+        if withheld {
+            headers.insert(DeadLetter::BODY_WITHHELD.into(), AMQPValue::Boolean(true));
+        }
+        let body = match sealed {
+            Some(sealed) => sealed.bytes.as_slice(),
+            None if withheld => &[],
+            None => &*self.body,
+        };
         Outgoing {
             exchange: topology::DEAD,
             routing_key: queue,
             mandatory: true,
-            body: sealed.map_or(&*self.body, |sealed| &sealed.bytes),
+            body,
             properties: self.properties.clone().with_headers(headers),
         }
     }
@@ -348,6 +365,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_payout_method_in_another_queue_is_not_repeated_in_its_dead_letter() {
+        let mut delivery = delivery("staff", "2026-11-22T10:00:00Z");
+        delivery.data = br#"{"type":"payout-method.put.v1","data":{"iban":"DE89370400440532013000""#.to_vec();
+        let arrived = Arrived::<Probe>::read(delivery, Intake { require_user: true, now: NOW });
+        let why = arrived.command.unwrap_err();
+        let letter = arrived.letter.dead("commissions", "saldo.commissions.dead", &why, None, NOW);
+        assert_eq!(letter.body, b"");
+        let headers = letter.properties.headers().as_ref().unwrap().inner();
+        assert_eq!(headers.get(DeadLetter::BODY_WITHHELD), Some(&AMQPValue::Boolean(true)));
     }
 
     #[test]

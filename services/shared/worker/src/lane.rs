@@ -57,7 +57,8 @@ pub(crate) struct Shared {
     pub(crate) session: CancellationToken,
     /// Commands acked in this session.
     pub(crate) acked: AtomicU64,
-    /// Something was parked: what it waits for may have arrived just before.
+    /// Something was parked, and what it waits for may have arrived just before; or something arrived that commands
+    /// may be parked for.
     pub(crate) parked: Notify,
     /// One message at a time, to get past a killer.
     pub(crate) careful: bool,
@@ -162,7 +163,7 @@ impl<H: Handler> Lane<H> {
         self.channel.basic_ack(last, BasicAckOptions { multiple: true }).await?;
         self.shared.acked.fetch_add(batch.len() as u64, Ordering::Relaxed);
         debug!(lane = self.name, commands = batch.len(), events = settlement.events.len(), "batch settled");
-        if settlement.verdicts.contains(&Verdict::Parked) {
+        if settlement.arrivals || settlement.verdicts.contains(&Verdict::Parked) {
             self.shared.parked.notify_one();
         }
         if self.shared.careful && returned == 0 { Err(End::Past) } else { Ok(()) }

@@ -104,13 +104,16 @@ impl Told {
         }
         let envelope: Envelope = serde_json::from_slice(body).ok()?;
         let (name, _version) = envelope.message_type.rsplit_once('.')?;
+        let Data { merchant, reason, message } = envelope.data;
+        // Other events have a `reason` too: the words of whoever rejected or reversed something.
+        let refused = name.ends_with(".refused");
         Some(Self {
-            merchant: envelope.data.merchant,
+            merchant,
             source: envelope.causationsource,
             id: envelope.causationid,
             name: name.to_owned(),
-            reason: envelope.data.reason,
-            message: envelope.data.message,
+            reason: reason.filter(|_| refused),
+            message: message.filter(|_| refused),
         })
     }
 }
@@ -143,6 +146,8 @@ impl DeadLetter {
     pub const DEAD_AT: &'static str = "saldo-dead-at";
     /// The header of the key that the body is encrypted with, where it is: see [`ledger::vault`].
     pub const KEY_ID: &'static str = "saldo-key-id";
+    /// The header that says that there is no body: it may hold payout details, and its worker has no key for them.
+    pub const BODY_WITHHELD: &'static str = "saldo-body-withheld";
     const BROKERS_REASON: &'static str = "x-first-death-reason";
 
     pub(crate) fn of(delivery: Delivery) -> Self {
@@ -251,5 +256,8 @@ mod tests {
         assert_eq!((told.merchant.as_str(), told.name.as_str()), ("demo", "commission.refused"));
         assert_eq!((told.source.as_str(), told.id.as_str()), ("/affiliates/eu", "c-1"));
         assert_eq!(told.reason.as_deref(), Some("exceeds-commission"));
+        let body = br#"{"type":"adjustment.reversed.v1","causationsource":"/a","causationid":"r-1",
+            "data":{"merchant":"demo","reason":"It was a mistake"}}"#;
+        assert_eq!(Told::read(body).unwrap().reason, None);
     }
 }

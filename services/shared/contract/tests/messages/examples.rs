@@ -1,11 +1,12 @@
 //! Every command example, judged by its schema and by the reader.
 
+use contract::Commands;
 use contract::schema::Direction;
 use serde_json::Value;
 
 use crate::invalid::{self, NOT_IN_SCHEMA};
 use crate::support::{
-    example, example_path, names_in, pointers, read, schema_errors, schemas, valid_commands,
+    AnyCommand, example, example_path, names_in, pointers, read, schema_errors, schemas, valid_commands,
 };
 
 #[test]
@@ -16,7 +17,7 @@ fn valid_examples_are_valid_and_read() {
         assert_eq!(schema_errors(message_type, &message), [""; 0], "{message_type} {name}");
         match read(text.as_bytes()) {
             Ok(received) => {
-                assert_eq!(received.routing_key(), format!("acme.{}", message_type.replace(".v1", "")))
+                assert_eq!(received.routing_key(), format!("acme.{}", message_type.replace(".v1", "")));
             }
             Err(malformed) => panic!("{message_type} {name}: {malformed}"),
         }
@@ -42,6 +43,33 @@ fn the_complete_examples_have_every_field_of_their_schema() {
             }
         }
     }
+}
+
+#[test]
+fn commands_of_staff_need_a_user_and_puts_are_puts() {
+    let of = |wanted: fn(&AnyCommand) -> bool| {
+        let mut names: Vec<_> = valid_commands()
+            .into_iter()
+            .map(|(message_type, name)| read(example(message_type, &name).as_bytes()).unwrap())
+            .filter(|received| received.user.is_none() && wanted(&received.command))
+            .map(|received| received.command.name())
+            .collect();
+        names.dedup();
+        names
+    };
+    assert_eq!(
+        of(Commands::needs_user),
+        [
+            "adjustment.credit",
+            "adjustment.debit",
+            "adjustment.reverse",
+            "withdrawal.approve",
+            "withdrawal.pay",
+            "withdrawal.reject",
+            "preferences.put"
+        ]
+    );
+    assert_eq!(of(Commands::is_put), ["customer.put", "payout-method.put", "preferences.put"]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Values that are made by the ledger, not read from a message.
 
-use contract::{Amount, Currency, Money, SignedAmount, Timestamp};
+use contract::{
+    Amount, AmountOrZero, CommandKey, Currency, EntryId, Money, Name, SignedAmount, Timestamp, WithdrawalId,
+};
 use rust_decimal::Decimal;
 use time::Duration;
 
@@ -69,4 +71,76 @@ fn times_are_in_utc_and_whole_microseconds() {
     assert_eq!(of("9999-12-31T23:59:59.999999Z").as_micros(), 253_402_300_799_999_999);
     assert_eq!(of("2026-11-22T10:00:00Z").plus(Duration::days(30)), of("2026-12-22T10:00:00Z"));
     assert_eq!(of("9999-12-01T00:00:00Z").plus(Duration::days(3_650)), of("9999-12-31T23:59:59Z"));
+}
+
+#[test]
+fn limits_may_be_zero_and_amounts_may_not() {
+    for (text, limit, amount) in [
+        ("0", true, false),
+        ("0.0000", true, false),
+        ("1.5", true, true),
+        ("-1", false, false),
+        ("01", false, false),
+    ] {
+        assert_eq!(text.parse::<AmountOrZero>().is_ok(), limit, "{text}");
+        assert_eq!(text.parse::<Amount>().is_ok(), amount, "{text}");
+    }
+}
+
+#[test]
+fn ids_of_entries_have_one_text() {
+    let id = EntryId { account: 1042, number: 7 };
+    assert_eq!(id.to_string(), "1042-7");
+    assert_eq!("1042-7".parse(), Ok(id));
+    assert_eq!("999999999999999999-1".parse(), Ok(EntryId { account: 999_999_999_999_999_999, number: 1 }));
+    for text in [
+        "",
+        "-",
+        "1042",
+        "1042-",
+        "-7",
+        "0-7",
+        "1042-0",
+        "01042-7",
+        "1042-07",
+        "+1042-7",
+        "1042--7",
+        "1042-7 ",
+        "1042-7-1",
+        "1042-1000000000000000000",
+        "1042-9223372036854775808",
+        "１-1",
+    ] {
+        let refused = text.parse::<EntryId>().unwrap_err();
+        assert_eq!(refused, "is no such id; expected an entry's id such as 1042-7", "{text}");
+    }
+}
+
+#[test]
+fn the_id_of_a_withdrawal_is_the_key_of_its_request() {
+    let (merchant, source, id) = ("acme".parse(), "/shop/acme".parse(), "withdrawal-77".parse());
+    let key = CommandKey { merchant: merchant.unwrap(), source: source.unwrap(), id: id.unwrap() };
+    let id = WithdrawalId(key.hash());
+    assert_eq!(id.to_string(), "eaeeb1b67a532101a54c8511f4ad659b");
+    assert_eq!("eaeeb1b67a532101a54c8511f4ad659b".parse(), Ok(id));
+    for text in [
+        "",
+        "eaeeb1b67a532101a54c8511f4ad659",
+        "eaeeb1b67a532101a54c8511f4ad659b0",
+        "EAEEB1B67A532101A54C8511F4AD659B",
+        "gaeeb1b67a532101a54c8511f4ad659b",
+    ] {
+        assert!(text.parse::<WithdrawalId>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_exists_is_named_by_its_command_or_by_its_id() {
+    let read = |json: &str| serde_json::from_str::<Name<EntryId>>(json);
+    assert_eq!(read(r#""1042-7""#).unwrap(), Name::Id(EntryId { account: 1042, number: 7 }));
+    let by_command = r#"{"source":"/a","id":"b"}"#;
+    let Name::Command(reference) = read(by_command).unwrap() else { panic!("an id") };
+    assert_eq!((reference.source.as_str(), reference.id.as_str()), ("/a", "b"));
+    assert_eq!(serde_json::to_string(&Name::<EntryId>::Command(reference)).unwrap(), by_command);
+    assert_eq!(serde_json::to_string(&read(r#""1042-7""#).unwrap()).unwrap(), r#""1042-7""#);
 }

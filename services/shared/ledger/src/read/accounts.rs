@@ -95,12 +95,15 @@ pub async fn balances_at(
     after: Option<(&CustomerId, Currency)>,
     limit: i64,
 ) -> Result<Vec<BalanceAt>> {
-    // Accounts along the unique index of (merchant, customer, currency), each entry along its primary key.
+    // Accounts along the unique index of (merchant, customer, currency), of each the one entry by its primary key.
     let rows = sqlx::query!(
         r#"SELECT a.customer, a.currency, e.number AS "number!", e.balance_after AS "balance_after!"
            FROM account a
-           CROSS JOIN LATERAL (SELECT entries_before(a.id, $3) AS number OFFSET 0) past
-           JOIN entry e ON e.account_id = a.id AND e.number = past.number
+           CROSS JOIN LATERAL (
+               SELECT number, balance_after FROM entry
+               WHERE account_id = a.id AND number = (SELECT entries_before(a.id, $3))
+               LIMIT 1 -- asked for each account on its way, so that a page ends where it is full
+           ) e
            WHERE a.merchant = $1 AND ($2::text IS NULL OR a.customer = $2)
              AND ($4::text IS NULL OR (a.customer, a.currency) > ($4, $5))
            ORDER BY a.customer, a.currency LIMIT $6"#,

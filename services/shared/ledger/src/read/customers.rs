@@ -198,7 +198,7 @@ async fn by_id(connection: &mut PgConnection, question: Question<'_>) -> Result<
     .await
 }
 
-/// Along the index `customer_name`, (merchant, name, id). Those without a name are its end, which needs a condition of its own:
+/// Along the index `customer_name`, (merchant, name, id), past what came before. Those without a name are its end, which needs a condition of its own:
 /// a comparison with null is not true.
 async fn by_name(
     connection: &mut PgConnection,

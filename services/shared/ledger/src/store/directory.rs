@@ -2,40 +2,53 @@
 //!
 //! A row that exists is locked before it is read, so that of two puts at once the second sees the first. One that
 //! does not exist cannot be locked: it is inserted without ON CONFLICT, and a unique violation means that another
-//! lane was faster ([`Failure::Raced`]). Locks leave foreign keys alone (NO KEY UPDATE): nobody who opens an
+//! lane was faster ([`Failure::Raced`]), as does a row that was not there when it was to be locked and is now. Locks leave foreign keys alone (NO KEY UPDATE): nobody who opens an
 //! account waits for a customer's new name.
 
-use contract::{Locale, Timestamp};
+use std::collections::BTreeSet;
+
+use contract::{Locale, MerchantId, Timestamp};
 use sqlx::PgTransaction;
 
 use super::load::{Needed, bytes, parsed, unexpected};
 use crate::{Books, CurrentPayout, Customer, CustomerKey, Failure, Merchant, PayoutSnapshot};
 
-/// Locks the merchants and customers that are to change, in key order.
-pub(super) async fn lock(transaction: &mut PgTransaction<'_>, needed: &Needed) -> Result<(), Failure> {
+/// Merchants and customers whose rows are locked.
+#[derive(Default)]
+pub(super) struct Locked {
+    merchants: BTreeSet<MerchantId>,
+    customers: BTreeSet<CustomerKey>,
+}
+
+/// Locks the merchants and customers that are to change and exist, in key order.
+pub(super) async fn lock(transaction: &mut PgTransaction<'_>, needed: &Needed) -> Result<Locked, Failure> {
+    let mut locked = Locked::default();
     if !needed.changed_merchants.is_empty() {
         let ids: Vec<String> = needed.changed_merchants.iter().map(ToString::to_string).collect();
-        sqlx::query!(
-            "SELECT m.id FROM unnest($1::text[]) AS k (id) JOIN merchant m ON m.id = k.id
-             ORDER BY m.id FOR NO KEY UPDATE OF m",
+        let rows = sqlx::query_scalar!(
+            r#"SELECT m.id FROM unnest($1::text[]) AS k (id) JOIN merchant m ON m.id = k.id
+               ORDER BY m.id COLLATE "C" FOR NO KEY UPDATE OF m"#,
             &ids,
-        )
-        .fetch_all(&mut **transaction)
-        .await?;
+        );
+        for id in rows.fetch_all(&mut **transaction).await? {
+            locked.merchants.insert(parsed(&id)?);
+        }
     }
     if !needed.changed_customers.is_empty() {
         let columns = CustomerColumns::of(&needed.changed_customers);
-        sqlx::query!(
-            "SELECT c.id FROM unnest($1::text[], $2::text[]) AS k (merchant, id)
-             JOIN customer c ON c.merchant = k.merchant AND c.id = k.id
-             ORDER BY c.merchant, c.id FOR NO KEY UPDATE OF c",
+        let rows = sqlx::query!(
+            r#"SELECT c.merchant, c.id FROM unnest($1::text[], $2::text[]) AS k (merchant, id)
+               JOIN customer c ON c.merchant = k.merchant AND c.id = k.id
+               ORDER BY c.merchant COLLATE "C", c.id COLLATE "C" FOR NO KEY UPDATE OF c"#,
             &columns.merchants,
             &columns.customers,
-        )
-        .fetch_all(&mut **transaction)
-        .await?;
+        );
+        for row in rows.fetch_all(&mut **transaction).await? {
+            let (merchant, customer) = (parsed(&row.merchant)?, parsed(&row.id)?);
+            locked.customers.insert(CustomerKey { merchant, customer });
+        }
     }
-    Ok(())
+    Ok(locked)
 }
 
 struct CustomerColumns {
@@ -53,34 +66,41 @@ impl CustomerColumns {
     }
 }
 
-/// The database's clock and the batch's merchants.
+/// The database's clock and the batch's merchants, their preferences only where the rules ask for them.
+///
+/// # Errors
+/// [`Failure::Raced`] where one that is to change was registered after [`lock`] had looked: it is not locked.
 pub(super) async fn merchants(
     transaction: &mut PgTransaction<'_>,
     needed: &Needed,
+    locked: &Locked,
+    with_preferences: bool,
 ) -> Result<(Timestamp, Vec<Merchant>), Failure> {
     let ids: Vec<String> = needed.merchants.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
         r#"SELECT clock.now AS "now!", m.id AS "id?", m.name AS "name?", m.hold_days AS "hold_days?",
-                  m.preferences AS "preferences?: serde_json::Value", m.put_at
+                  CASE WHEN $2 THEN m.preferences END AS "preferences?: serde_json::Value", m.put_at
            FROM (SELECT clock_timestamp() AS now) AS clock
            LEFT JOIN merchant m ON m.id = ANY($1)"#,
         &ids,
+        with_preferences,
     )
     .fetch_all(&mut **transaction)
     .await?;
     let now = rows.first().map(|row| Timestamp::from(row.now)).ok_or_else(unexpected)?;
     let mut merchants = Vec::with_capacity(rows.len());
     for row in rows {
-        let (Some(id), Some(name), Some(hold_days), Some(preferences)) =
-            (row.id, row.name, row.hold_days, row.preferences)
-        else {
-            continue;
-        };
+        let (Some(id), Some(name), Some(hold_days)) = (row.id, row.name, row.hold_days) else { continue };
+        let id = parsed(&id)?;
+        if needed.changed_merchants.contains(&id) && !locked.merchants.contains(&id) {
+            return Err(Failure::Raced);
+        }
+        let preferences = row.preferences.map(serde_json::from_value).transpose();
         merchants.push(Merchant {
-            id: parsed(&id)?,
+            id,
             name: parsed(&name)?,
             hold_days: u16::try_from(hold_days).map_err(|_| unexpected())?,
-            preferences: serde_json::from_value(preferences).map_err(|_| unexpected())?,
+            preferences: preferences.map_err(|_| unexpected())?.unwrap_or_default(),
             put_at: row.put_at.map(Timestamp::from),
         });
     }
@@ -88,9 +108,13 @@ pub(super) async fn merchants(
 }
 
 /// What is known of the batch's customers, their newest payout methods included.
+///
+/// # Errors
+/// [`Failure::Raced`] as in [`merchants`].
 pub(super) async fn customers(
     transaction: &mut PgTransaction<'_>,
     needed: &Needed,
+    locked: &Locked,
 ) -> Result<Vec<Customer>, Failure> {
     if needed.customers.is_empty() {
         return Ok(Vec::new());
@@ -120,8 +144,12 @@ pub(super) async fn customers(
                 }),
                 _ => None,
             };
+            let key = CustomerKey { merchant: parsed(&row.merchant)?, customer: parsed(&row.id)? };
+            if needed.changed_customers.contains(&key) && !locked.customers.contains(&key) {
+                return Err(Failure::Raced);
+            }
             Ok(Customer {
-                key: CustomerKey { merchant: parsed(&row.merchant)?, customer: parsed(&row.id)? },
+                key,
                 kind: parsed(&row.kind)?,
                 name: row.name.as_deref().map(parsed).transpose()?,
                 email: row.email.as_deref().map(parsed).transpose()?,
@@ -136,12 +164,11 @@ pub(super) async fn customers(
 /// Merchants, customers and payout methods, in key order each.
 pub(super) async fn write(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
     let changes = books.changes();
-    let merchants = |ids: &std::collections::BTreeSet<_>| -> Vec<_> {
-        ids.iter().filter_map(|id| books.merchant(id)).cloned().collect()
-    };
+    let merchants =
+        |ids: &BTreeSet<_>| -> Vec<_> { ids.iter().filter_map(|id| books.merchant(id)).cloned().collect() };
     insert_merchants(transaction, &merchants(&changes.new_merchants)).await?;
     update_merchants(transaction, &merchants(&changes.merchants)).await?;
-    let customers = |keys: &std::collections::BTreeSet<_>| -> Vec<_> {
+    let customers = |keys: &BTreeSet<_>| -> Vec<_> {
         keys.iter().filter_map(|key| books.customer(key)).cloned().collect()
     };
     insert_customers(transaction, &customers(&changes.new_customers)).await?;

@@ -9,16 +9,27 @@ use contract::commission::{CommissionCommand, CommissionMature};
 use contract::{Commands, MerchantId, Received, Reference, Source};
 
 use super::Store;
-use super::load::{ParkedRow, key_hash};
+use super::load::key_hash;
+use super::waiting::ParkedRow;
 use crate::decide::{Item, ItemOrigin};
 use crate::{Failure, Rules};
 
 /// The source of what the passing of time does to a commission; its id is the commission's key.
 const MATURITY: &str = "/saldo/commissions/maturity";
 
+/// Parked commands that a scan found.
+#[derive(Debug)]
+pub struct ParkedDue<C> {
+    /// Those that can be decided.
+    pub items: Vec<Arc<Item<C>>>,
+    /// How many besides cannot be read.
+    pub unreadable: usize,
+}
+
 impl Store {
     /// Parked commands of a worker that can be decided now: what they wait for has arrived, or their
-    /// patience is over. Oldest first, without the first `skip`, at most `limit`.
+    /// patience is over. Oldest first, without the first `skip`, at most `limit`. Those that
+    /// cannot be read are counted: they stay until somebody configures the key that they are encrypted with.
     ///
     /// # Errors
     /// The database's.
@@ -27,7 +38,7 @@ impl Store {
         rules: &R,
         skip: i64,
         limit: i64,
-    ) -> Result<Vec<Arc<Item<R::Command>>>, Failure> {
+    ) -> Result<ParkedDue<R::Command>, Failure> {
         let rows = sqlx::query!(
             "SELECT key, body, key_id, user_id, parked_at, deadline FROM waiting w
              WHERE worker = $1
@@ -43,19 +54,22 @@ impl Store {
         )
         .fetch_all(&mut self.connection)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                let parked = ParkedRow {
-                    key: key_hash(&row.key)?,
-                    body: row.body,
-                    key_id: row.key_id,
-                    user: row.user_id,
-                    since: row.parked_at,
-                    deadline: row.deadline,
-                };
-                parked.item(rules)
-            })
-            .collect()
+        let mut found = ParkedDue { items: Vec::with_capacity(rows.len()), unreadable: 0 };
+        for row in rows {
+            let parked = ParkedRow {
+                key: key_hash(&row.key)?,
+                body: row.body,
+                key_id: row.key_id,
+                user: row.user_id,
+                since: row.parked_at,
+                deadline: row.deadline,
+            };
+            match parked.item(rules) {
+                Some(item) => found.items.push(item),
+                None => found.unreadable += 1,
+            }
+        }
+        Ok(found)
     }
 
     /// Commissions whose hold period is over, oldest first, without the first `skip`, at most `limit`.

@@ -14,8 +14,7 @@ use sqlx::PgTransaction;
 
 use super::named;
 use crate::decide::{Item, ItemOrigin, Stored};
-use crate::vault::Sealed;
-use crate::{Account, AccountKey, Awaited, CustomerKey, Failure, Naming, Needs, Rules};
+use crate::{Account, AccountKey, CustomerKey, Failure, Naming, Needs, Rules};
 
 /// What the commands of a batch need, each once.
 #[derive(Default)]
@@ -193,12 +192,12 @@ impl AccountColumns {
 
     async fn create(&self, transaction: &mut PgTransaction<'_>) -> Result<(), Failure> {
         sqlx::query!(
-            "INSERT INTO customer (merchant, id, kind)
-             SELECT DISTINCT ON (k.merchant, k.customer) k.merchant, k.customer, k.kind
-             FROM unnest($1::text[], $2::text[], $3::text[]) AS k (merchant, customer, kind)
-             JOIN merchant m ON m.id = k.merchant
-             ORDER BY k.merchant, k.customer
-             ON CONFLICT DO NOTHING",
+            r#"INSERT INTO customer (merchant, id, kind)
+               SELECT k.merchant, k.customer, k.kind
+               FROM unnest($1::text[], $2::text[], $3::text[]) AS k (merchant, customer, kind)
+               JOIN merchant m ON m.id = k.merchant
+               ORDER BY k.merchant COLLATE "C", k.customer COLLATE "C"
+               ON CONFLICT DO NOTHING"#,
             &self.merchants,
             &self.customers,
             &self.kinds as _,
@@ -234,7 +233,7 @@ pub(super) async fn lock(
     }
     let ids: Vec<i64> = ids.into_iter().collect();
     let rows = sqlx::query!(
-        "SELECT a.id, a.merchant, a.customer, a.currency, a.balance, a.held, a.pending, a.version, a.entries, a.head
+        "SELECT a.id, a.merchant, a.customer, a.currency, a.exponent, a.balance, a.held, a.pending, a.version, a.entries, a.head
          FROM unnest($1::bigint[]) AS k (id) JOIN account a ON a.id = k.id
          ORDER BY a.id FOR UPDATE OF a",
         &ids,
@@ -246,6 +245,10 @@ pub(super) async fn lock(
             let merchant: MerchantId = parsed(&row.merchant)?;
             let customer: CustomerId = parsed(&row.customer)?;
             let currency: Currency = parsed(&row.currency)?;
+            // Another exponent than the account was opened with would change what its amounts mean.
+            if u32::try_from(row.exponent) != Ok(currency.exponent()) {
+                return Err(unexpected());
+            }
             let head = row.head.map(<[u8; 32]>::try_from).transpose().map_err(|_| unexpected())?;
             Ok(Account {
                 id: row.id,
@@ -288,99 +291,4 @@ pub(super) async fn inbox<C: Commands>(
 
 pub(super) fn same(key: &CommandKey, merchant: &str, source: &str, id: &str) -> bool {
     key.merchant.as_str() == merchant && key.source.as_str() == source && key.id.as_str() == id
-}
-
-/// A transaction decides at most this many commands that waited for its own; a scan finds the others. With the
-/// largest messages they take 16 MiB.
-const MAX_WAITERS: i64 = 500;
-
-type Waiters<C> = Vec<(Awaited, Arc<Item<C>>)>;
-
-/// Takes out of `waiting` the parked items themselves, and what waits for the new ones.
-pub(super) async fn take_waiting<R: Rules>(
-    transaction: &mut PgTransaction<'_>,
-    rules: &R,
-    items: &[Arc<Item<R::Command>>],
-    stored: &HashMap<KeyHash, Stored>,
-) -> Result<(HashSet<KeyHash>, Waiters<R::Command>), Failure> {
-    let hash = |item: &Arc<Item<R::Command>>| item.received.hash;
-    let parked: Vec<Vec<u8>> = items
-        .iter()
-        .filter(|item| matches!(item.origin, ItemOrigin::Parked { .. }))
-        .map(|item| bytes(&hash(item)))
-        .collect();
-    let undecided: Vec<Vec<u8>> = items
-        .iter()
-        .map(hash)
-        .filter(|key| stored.get(key).is_none_or(|stored| stored.outcome.is_none()))
-        .map(|key| bytes(&key))
-        .collect();
-    let rows = sqlx::query!(
-        "DELETE FROM waiting
-         WHERE key IN (
-             (SELECT w.key FROM unnest($1::bytea[]) AS k (key) JOIN waiting w ON w.key = k.key WHERE w.worker = $3)
-             UNION
-             (SELECT w.key FROM unnest($2::bytea[]) AS k (key) JOIN waiting w ON w.awaited_command = k.key
-              WHERE w.worker = $3 ORDER BY w.parked_at, w.key LIMIT $4))
-         RETURNING key, awaited_command, body, key_id, user_id, parked_at, deadline",
-        &parked,
-        &undecided,
-        R::WORKER,
-        MAX_WAITERS,
-    )
-    .fetch_all(&mut **transaction)
-    .await?;
-    let mut taken = HashSet::new();
-    let mut waiters = Vec::new();
-    for row in rows {
-        let key = key_hash(&row.key)?;
-        if parked.contains(&row.key) {
-            taken.insert(key);
-        } else if let Some(awaited) = row.awaited_command {
-            let parked = ParkedRow {
-                key,
-                body: row.body,
-                key_id: row.key_id,
-                user: row.user_id,
-                since: row.parked_at,
-                deadline: row.deadline,
-            };
-            waiters.push((row.parked_at, Awaited::Command(key_hash(&awaited)?), parked.item(rules)?));
-        }
-    }
-    waiters.sort_by_key(|(parked_at, _, item)| (*parked_at, item.received.hash));
-    Ok((taken, waiters.into_iter().map(|(_, awaited, item)| (awaited, item)).collect()))
-}
-
-/// A parked command as it is stored.
-pub(super) struct ParkedRow {
-    pub(super) key: KeyHash,
-    pub(super) body: Vec<u8>,
-    /// The key that the body is encrypted with.
-    pub(super) key_id: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) since: time::OffsetDateTime,
-    pub(super) deadline: time::OffsetDateTime,
-}
-
-impl ParkedRow {
-    /// Reads it again from its message.
-    pub(super) fn item<R: Rules>(self, rules: &R) -> Result<Arc<Item<R::Command>>, Failure> {
-        let body = match self.key_id {
-            None => self.body,
-            Some(key_id) => rules
-                .reveal(self.key, &Sealed { key_id, bytes: self.body })
-                .ok_or_else(|| sealed_with_an_unknown_key(self.key))?,
-        };
-        let mut received = Received::read(&body).map_err(|_| unexpected())?;
-        received.user = self.user.as_deref().map(parsed).transpose()?;
-        let origin = ItemOrigin::Parked { since: self.since.into(), deadline: self.deadline.into() };
-        Ok(Arc::new(Item { received, body: body.into(), origin }))
-    }
-}
-
-/// Nothing that the command can help: it waits until somebody configures the key again.
-fn sealed_with_an_unknown_key(key: KeyHash) -> Failure {
-    let state = format!("parked command {key} is encrypted with a key that is not configured");
-    Failure::Infrastructure { state, lost: false }
 }

@@ -27,6 +27,7 @@ mod load;
 mod named;
 mod settings;
 mod sweep;
+mod waiting;
 mod withdrawals;
 mod write;
 
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use contract::{Event, KeyHash};
 use sqlx::{Connection, PgConnection, PgTransaction};
 
+pub use due::ParkedDue;
 pub use settings::Settings;
 pub use sweep::Unpublished;
 
@@ -55,6 +57,17 @@ pub struct Settled {
     pub verdicts: Vec<Verdict>,
     /// What to publish before anything is acked.
     pub events: Vec<Event>,
+    /// Whether a merchant or customer became known: what is parked for it can be decided.
+    pub arrivals: bool,
+}
+
+/// Whether what waited for a command is decided together with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiters {
+    /// It is.
+    Taken,
+    /// It is left to a scan: one of them may be what made the command fail.
+    Left,
 }
 
 /// A dedicated connection to the ledger. Not shared: a lane has its own.
@@ -85,20 +98,21 @@ impl Store {
         &mut self,
         rules: &R,
         items: &[Arc<Item<R::Command>>],
+        waiters: Waiters,
         published: &[BatchId],
     ) -> Result<Settled, Failure> {
         let mut transaction = self.connection.begin().await?;
-        let plan = plan(&mut transaction, rules, items).await?;
-        let Plan { verdicts, records, events, books } = plan;
+        let plan = plan(&mut transaction, rules, items, waiters).await?;
+        let Plan { verdicts, records, events, arrivals, books } = plan;
         if records.is_empty() {
             transaction.rollback().await?;
-            return Ok(Settled { batch: None, verdicts, events });
+            return Ok(Settled { batch: None, verdicts, events, arrivals });
         }
         let batch = write::batch(&mut transaction, R::WORKER, published).await?;
         write::changes(&mut transaction, &books).await?;
         write::records(&mut transaction, rules, batch, &books, records).await?;
         transaction.commit().await?;
-        Ok(Settled { batch: Some(batch), verdicts, events })
+        Ok(Settled { batch: Some(batch), verdicts, events, arrivals })
     }
 
     /// Marks batches whose events are out; otherwise done by the next batch.
@@ -119,12 +133,13 @@ async fn plan<R: Rules>(
     transaction: &mut PgTransaction<'_>,
     rules: &R,
     items: &[Arc<Item<R::Command>>],
+    waiters: Waiters,
 ) -> Result<Plan<R::Command>, Failure> {
     let needs = load::Needed::of(rules, items);
     let (accounts, creators) = load::resolve(transaction, &needs, items).await?;
     let accounts = load::lock(transaction, accounts).await?;
-    directory::lock(transaction, &needs).await?;
-    let (now, merchants) = directory::merchants(transaction, &needs).await?;
+    let locked = directory::lock(transaction, &needs).await?;
+    let (now, merchants) = directory::merchants(transaction, &needs, &locked, R::PREFERENCES).await?;
     let mut books = Books::new(R::WORKER, now);
     for merchant in merchants {
         books.load_merchant(merchant);
@@ -132,7 +147,7 @@ async fn plan<R: Rules>(
     for account in accounts {
         books.load_account(account);
     }
-    for customer in directory::customers(transaction, &needs).await? {
+    for customer in directory::customers(transaction, &needs, &locked).await? {
         books.load_customer(customer);
     }
     let stored = load::inbox(transaction, items).await?;
@@ -141,7 +156,7 @@ async fn plan<R: Rules>(
         return Err(Failure::Raced);
     }
     named::named(transaction, &needs, &mut books).await?;
-    let (taken, waiters) = load::take_waiting(transaction, rules, items, &stored).await?;
+    let (taken, waiters) = waiting::take(transaction, rules, items, &stored, waiters).await?;
     let items: Vec<_> = items.iter().filter(|item| still_ours(item, &taken)).cloned().collect();
     Ok(decide(rules, books, &items, &stored, waiters))
 }

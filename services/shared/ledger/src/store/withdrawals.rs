@@ -3,7 +3,7 @@
 use contract::{Actor, CommandKey, KeyHash, Note, ReferenceText, UserId};
 use sqlx::PgTransaction;
 
-use super::load::{bytes, key_column, key_hash, parsed};
+use super::load::{bytes, key_column, key_hash, parsed, unexpected};
 use super::named::{AskedBy, asked_by_owner};
 use crate::{AccountKey, Books, Failure, Named, PayoutSnapshot, Withdrawal};
 
@@ -17,14 +17,15 @@ pub(super) async fn load(
     books: &mut Books,
 ) -> Result<(), Failure> {
     let rows = sqlx::query!(
-        "SELECT w.key, w.account_id, w.amount, w.state, w.payout_version, w.transitions, w.payment, w.requested_at,
-                a.merchant, a.customer, a.currency, i.source, i.id, p.kind AS payout_kind, p.masked
+        r#"SELECT w.key, w.account_id, w.amount, w.state, w.payout_version, w.transitions, w.payment, w.requested_at,
+                a.merchant, a.customer, a.currency, i.source, i.id,
+                p.kind AS "payout_kind?", p.masked AS "masked?"
          FROM unnest($1::bytea[]) AS k (key)
          JOIN withdrawal w ON w.key = k.key
          JOIN account a ON a.id = w.account_id
          JOIN inbox i ON i.key = w.key
-         JOIN payout_method p
-              ON p.merchant = a.merchant AND p.customer = a.customer AND p.version = w.payout_version",
+         LEFT JOIN payout_method p
+              ON p.merchant = a.merchant AND p.customer = a.customer AND p.version = w.payout_version"#,
         &key_column(keys.keys()),
     )
     .fetch_all(&mut **transaction)
@@ -42,6 +43,7 @@ pub(super) async fn load(
             customer: parsed(&row.customer)?,
             currency: parsed(&row.currency)?,
         };
+        let (Some(kind), Some(masked)) = (row.payout_kind, row.masked) else { return Err(unexpected()) };
         let withdrawal = Withdrawal {
             request: CommandKey {
                 merchant: owner.merchant.clone(),
@@ -52,11 +54,7 @@ pub(super) async fn load(
             owner,
             amount: row.amount,
             state: parsed(&row.state)?,
-            payout: PayoutSnapshot {
-                version: row.payout_version,
-                kind: parsed(&row.payout_kind)?,
-                masked: row.masked,
-            },
+            payout: PayoutSnapshot { version: row.payout_version, kind: parsed(&kind)?, masked },
             transitions: row.transitions,
             payment: row.payment,
             requested_at: row.requested_at.into(),
@@ -66,23 +64,32 @@ pub(super) async fn load(
     Ok(())
 }
 
-/// Withdrawals and their transitions. As with commissions, a change has no rival, and a new one only one whose
-/// transaction the inbox will undo.
+/// Withdrawals and their transitions. One that exists is changed under its account's lock and has no rival; of two
+/// that are new under one key, the second violates its primary key and is decided again.
 pub(super) async fn write(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
-    let withdrawals: Vec<_> = books.changes().withdrawals.iter().collect();
-    if withdrawals.is_empty() {
+    let (new, changed): (Vec<_>, Vec<_>) = books
+        .changes()
+        .withdrawals
+        .iter()
+        .partition(|(key, _)| books.changes().new_withdrawals.contains(key));
+    insert(transaction, &new, books).await?;
+    update(transaction, &changed, books).await?;
+    transitions(transaction, books).await
+}
+
+type Rows<'b> = [(&'b KeyHash, &'b Withdrawal)];
+
+async fn insert(transaction: &mut PgTransaction<'_>, rows: &Rows<'_>, books: &Books) -> Result<(), Failure> {
+    if rows.is_empty() {
         return Ok(());
     }
-    let all = || withdrawals.iter().map(|(_, withdrawal)| *withdrawal);
+    let all = || rows.iter().map(|(_, withdrawal)| *withdrawal);
     sqlx::query!(
         "INSERT INTO withdrawal (key, account_id, amount, state, payout_version, transitions, payment, requested_at,
                                  changed_at)
          SELECT n.*, $9 FROM unnest($1::bytea[], $2::bigint[], $3::numeric[], $4::text[], $5::integer[], $6::integer[],
-                                    $7::bigint[], $8::timestamptz[]) AS n
-         ON CONFLICT (key) DO UPDATE
-         SET state = excluded.state, transitions = excluded.transitions, payment = excluded.payment,
-             changed_at = excluded.changed_at",
-        &key_column(withdrawals.iter().map(|(key, _)| *key)),
+                                    $7::bigint[], $8::timestamptz[]) AS n",
+        &key_column(rows.iter().map(|(key, _)| *key)),
         &all().map(|withdrawal| withdrawal.account).collect::<Vec<_>>(),
         &all().map(|withdrawal| withdrawal.amount).collect::<Vec<_>>(),
         &all().map(|withdrawal| withdrawal.state.as_str().to_owned()).collect::<Vec<_>>(),
@@ -94,6 +101,34 @@ pub(super) async fn write(transaction: &mut PgTransaction<'_>, books: &Books) ->
     )
     .execute(&mut **transaction)
     .await?;
+    Ok(())
+}
+
+async fn update(transaction: &mut PgTransaction<'_>, rows: &Rows<'_>, books: &Books) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let all = || rows.iter().map(|(_, withdrawal)| *withdrawal);
+    sqlx::query!(
+        "UPDATE withdrawal w
+         SET state = n.state, transitions = n.transitions, payment = n.payment, changed_at = $5
+         FROM unnest($1::bytea[], $2::text[], $3::integer[], $4::bigint[]) AS n (key, state, transitions, payment)
+         WHERE w.key = n.key",
+        &key_column(rows.iter().map(|(key, _)| *key)),
+        &all().map(|withdrawal| withdrawal.state.as_str().to_owned()).collect::<Vec<_>>(),
+        &all().map(|withdrawal| withdrawal.transitions).collect::<Vec<_>>(),
+        &all().map(|withdrawal| withdrawal.payment).collect::<Vec<_>>() as _,
+        books.now().get(),
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+async fn transitions(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
+    if books.changes().transitions.is_empty() {
+        return Ok(());
+    }
     let transitions = &books.changes().transitions;
     let all = || transitions.iter();
     sqlx::query!(

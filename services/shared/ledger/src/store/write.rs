@@ -153,7 +153,7 @@ pub(super) async fn records<R: Rules>(
     records: Vec<Record<R::Command>>,
 ) -> Result<(), Failure> {
     let mut rows: Vec<Row> =
-        records.iter().zip(0..).map(|(record, position)| Row::of(record, position)).collect();
+        records.iter().zip(0..).map(|(record, position)| Row::of(rules, record, position)).collect();
     rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let (updates, inserts): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.was_parked);
     insert(transaction, batch, inserts).await?;
@@ -178,7 +178,7 @@ struct Row {
 }
 
 impl Row {
-    fn of<C: Commands>(record: &Record<C>, position: i32) -> Self {
+    fn of<R: Rules>(rules: &R, record: &Record<R::Command>, position: i32) -> Self {
         let received = &record.item.received;
         Self {
             key: bytes(&received.hash),
@@ -191,7 +191,7 @@ impl Row {
             source: received.key.source.to_string(),
             id: received.key.id.to_string(),
             message_type: received.command.message_type(),
-            content: received.content.0.to_vec(),
+            content: rules.fingerprint(received).0.to_vec(),
             outcome: record.outcome.clone(),
         }
     }

@@ -96,6 +96,11 @@ pub(super) async fn compare(
         _ => "its newest transition is missing".to_owned(),
     })
     .await?;
+    each(requests(snapshot, merchant), Check::Withdrawal, faults, |it| match it.what() {
+        "amount" => format!("it is of {}; {} was told when it was requested", it.found(), it.expected()),
+        _ => "its payout method is another one than was told when it was requested".to_owned(),
+    })
+    .await?;
     each(transitions(snapshot, merchant), Check::Withdrawal, faults, |it| match it.what() {
         what @ ("orphan" | "command" | "request") => match what {
             "orphan" => "it has transitions and does not exist",
@@ -246,6 +251,36 @@ fn withdrawals<'c>(
            LEFT JOIN withdrawal_transition t ON t.withdrawal = w.key AND t.number = w.transitions
            WHERE ($1::text IS NULL OR a.merchant = $1)
              AND ((w.state = 'paid') <> (w.payment IS NOT NULL) OR p.version IS NULL OR t.number IS NULL)
+           ORDER BY w.account_id, w.requested_at, w.key"#,
+        merchant,
+    )
+    .fetch(snapshot)
+}
+
+/// Withdrawals that are not as the first event of their request, which the inbox keeps, tells: nothing else covers how
+/// much is to be paid, and to whom.
+fn requests<'c>(
+    snapshot: &'c mut PgConnection,
+    merchant: Option<&str>,
+) -> impl Stream<Item = Result<Difference>> + use<'c> {
+    sqlx::query_as!(
+        Difference,
+        r#"SELECT a.merchant AS "merchant?", a.customer AS "customer?", a.currency AS "currency?",
+                  w.account_id AS "account?", NULL::bigint AS number, w.key AS "withdrawal?",
+                  CASE WHEN told.amount IS DISTINCT FROM w.amount THEN 'amount' ELSE 'payout' END AS what,
+                  told.amount AS expected, w.amount AS found
+           FROM withdrawal w
+           JOIN account a ON a.id = w.account_id
+           JOIN payout_method p
+               ON (p.merchant, p.customer, p.version) = (a.merchant, a.customer, w.payout_version)
+           JOIN inbox i ON i.key = w.key
+           CROSS JOIN LATERAL (
+               SELECT (data ->> 'amount')::numeric AS amount, (data -> 'payout' ->> 'version')::integer AS version,
+                      data -> 'payout' ->> 'masked' AS masked
+               FROM (SELECT split_part(i.outcome, E'\n', 1)::jsonb -> 'data' AS data) event
+           ) told
+           WHERE ($1::text IS NULL OR a.merchant = $1)
+             AND (told.amount, told.version, told.masked) IS DISTINCT FROM (w.amount, w.payout_version, p.masked)
            ORDER BY w.account_id, w.requested_at, w.key"#,
         merchant,
     )

@@ -1,0 +1,122 @@
+//! `saldo`: the operator's command line. One module for each command; results go to standard output, everything
+//! else to standard error.
+
+mod balance;
+mod customers;
+mod export;
+mod fate;
+mod keys;
+mod ledger_access;
+mod lines;
+mod migrate;
+mod moment;
+mod operations;
+mod outcomes;
+mod output;
+mod publish;
+mod report;
+mod run;
+mod send;
+mod settings;
+mod sheet;
+mod topology;
+mod totals;
+mod tracker;
+mod verify;
+mod withdrawals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::output::Output;
+
+/// What every command returns: whether all went well, or why it could not be done.
+type Done = Result<Status, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How a command that could be carried out ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    /// All is well.
+    Good,
+    /// Something was refused, differs or failed; it has been said what.
+    Bad,
+}
+
+const SETTINGS: &str = "\
+Settings, each read only by the commands that need it:
+  SALDO__DATABASE__URL            postgres://user:password@host:5432/saldo
+  SALDO__BROKER__URL              amqp://user:password@host:5672/%2f
+  SALDO__BROKER__MANAGEMENT_URL   http://user:password@host:15672
+  SALDO__BROKER__WATCH_URL        as whom `publish --watch` listens; default: SALDO__BROKER__URL
+  SALDO__TREASURY__DATABASE_URL   as SALDO__DATABASE__URL, a login that may read and seal payout details
+  SALDO__PAYOUT__KEYS             what those are encrypted with: ID:KEY[,ID:KEY…], the current one first
+
+They can also stand in a TOML file (database.url and so on); the environment wins.
+
+Exit status: 0 all is well; 1 something was refused, differs or failed; 2 wrong usage.";
+
+/// Operates Saldo: the ledger of customers' balances.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = SETTINGS, propagate_version = true)]
+struct Arguments {
+    /// TOML file with settings
+    #[arg(long, global = true, env = "SALDO_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create or update the database's schema
+    Migrate,
+    /// The broker's exchanges, queues, bindings and policies
+    #[command(subcommand)]
+    Topology(topology::Command),
+    Publish(publish::Arguments),
+    Outcomes(outcomes::Arguments),
+    Customers(customers::Arguments),
+    Balance(balance::Arguments),
+    Operations(operations::Arguments),
+    Withdrawals(withdrawals::Arguments),
+    Totals(totals::Arguments),
+    /// The keys that payout details are encrypted with
+    #[command(subcommand)]
+    Keys(keys::Command),
+    Verify(verify::Arguments),
+    Export(export::Arguments),
+}
+
+/// Runs the command that the arguments ask for.
+#[tokio::main]
+pub async fn main() -> ExitCode {
+    let Arguments { config, command } = Arguments::parse();
+    let (config, mut output) = (config.as_deref(), Output::new());
+    let done = match command {
+        Command::Migrate => migrate::run(config, &mut output).await,
+        Command::Topology(command) => topology::run(command, config, &mut output).await,
+        Command::Publish(arguments) => publish::run(arguments, config, &mut output).await,
+        Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,
+        Command::Customers(arguments) => customers::run(arguments, config, &mut output).await,
+        Command::Balance(arguments) => balance::run(arguments, config, &mut output).await,
+        Command::Operations(arguments) => operations::run(arguments, config, &mut output).await,
+        Command::Withdrawals(arguments) => withdrawals::run(arguments, config, &mut output).await,
+        Command::Totals(arguments) => totals::run(arguments, config, &mut output).await,
+        Command::Keys(command) => keys::run(command, config, &mut output).await,
+        Command::Export(arguments) => export::run(arguments, config, &mut output).await,
+        Command::Verify(arguments) => verify::run(arguments, config, &mut output).await,
+    };
+    let done = done.and_then(|status| Ok(output.flush().map(|()| status)?));
+    match done {
+        Ok(Status::Good) => ExitCode::SUCCESS,
+        Ok(Status::Bad) => ExitCode::FAILURE,
+        // Whoever read the output has seen enough.
+        Err(error) if output::is_closed_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.message(output::chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
