@@ -66,7 +66,7 @@ async fn the_ledger_does_what_the_model_does() {
         }
     }
     if let Some((number, script, problem)) = failed {
-        runs.show(number, script, problem).await;
+        panic!("{}", runs.explain(number, script, problem).await);
     }
     eprintln!("{} sequences in {:?}: {counts:#?}", last - first + 1, began.elapsed());
     let verification = verify(&mut world.superuser().await, None, None, &mut Unseen).await.unwrap();
@@ -152,10 +152,11 @@ impl Runs {
         (script, problem)
     }
 
-    async fn show(&self, number: u64, script: Script, problem: Disagreement) -> ! {
+    /// What a failing sequence comes down to, for people.
+    async fn explain(&self, number: u64, script: Script, problem: Disagreement) -> String {
         let seed = self.seed;
         let (smallest, problem) = self.shrink(script, problem).await;
-        panic!(
+        format!(
             "SALDO_TEST_SEED={seed} SALDO_TEST_SEQUENCE={number}: model and ledger do not agree.\n{problem}\n\n\
              The shortest sequence in which they do not:\n{smallest}"
         )

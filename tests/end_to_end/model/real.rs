@@ -10,7 +10,7 @@ use contract::commission::CommissionCommand;
 use contract::{CommandKey, ContentHash, Event, Received};
 use directory::Directory;
 use ledger::decide::ItemOrigin;
-use ledger::store::Settings;
+use ledger::store::{Settings, Waiters};
 use ledger::{Failure, Item, Rules, Store, Verdict};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -144,6 +144,11 @@ impl<R: Rules> Worker<R> {
         Arc::new(Item { received, body: Arc::clone(&message.body), origin: ItemOrigin::Delivered })
     }
 
+    /// Whether this content is what the inbox has of the message.
+    fn is_same(&self, message: &Message, content: &[u8]) -> bool {
+        self.rules.is_same(&Self::item(message).received, ContentHash(content.try_into().unwrap()))
+    }
+
     async fn batch(&mut self, messages: &[Message]) -> Result<Done, Disagreement> {
         let items: Vec<_> = messages.iter().map(Self::item).collect();
         carry_out(&mut self.lanes[0], &self.rules, &items, 0).await
@@ -160,7 +165,7 @@ impl<R: Rules> Worker<R> {
 
     /// Finds parked commands of these merchants that are due; their ids.
     async fn look(&mut self, merchants: &[String]) -> Vec<String> {
-        self.found = self.lanes[1].parked_due(&self.rules, 0, 100_000).await.unwrap();
+        self.found = self.lanes[1].parked_due(&self.rules, 0, 100_000).await.unwrap().items;
         self.found.retain(|item| merchants.contains(&item.received.key.merchant.to_string()));
         let mut ids: Vec<_> = self.found.iter().map(|item| item.received.hash.to_string()).collect();
         ids.sort_unstable();
@@ -176,15 +181,16 @@ impl<R: Rules> Worker<R> {
 }
 
 /// A command as a transaction left it.
-#[derive(Debug)]
+#[derive(Debug, sqlx::FromRow)]
 struct Record {
-    batch: i64,
+    batch_id: i64,
     id: String,
     merchant: String,
     content: Vec<u8>,
     /// `None`: it waits, for the merchant and customer that are said, or else for a command.
     outcome: Option<String>,
-    awaited: Value,
+    awaited_merchant: Option<String>,
+    awaited_customer: Option<String>,
     parked_at: i64,
 }
 
@@ -197,12 +203,13 @@ async fn carry_out<R: Rules>(
 ) -> Result<Done, Disagreement> {
     let mut retries = 0;
     loop {
-        match store.carry_out(rules, items, &[]).await {
+        match store.carry_out(rules, items, Waiters::Taken, &[]).await {
             Ok(settled) => {
                 let verdict = |verdict: &Verdict| match verdict {
                     Verdict::Decided => "decided",
                     Verdict::Repeated => "repeated",
                     Verdict::Parked => "parked",
+                    Verdict::NotDue => "not due",
                     Verdict::Dead(_) => "dead",
                 };
                 return Ok(Done {
@@ -330,15 +337,17 @@ impl<'b> Run<'b> {
 
         self.model.begin(now(), []);
         for record in self.recorded([done[0].batch, done[1].batch]).await {
-            let own = if done[0].batch == Some(record.batch) { [&first, &second] } else { [&second, &first] };
+            let own =
+                if done[0].batch == Some(record.batch_id) { [&first, &second] } else { [&second, &first] };
             let arrived = own.into_iter().flatten().find(|message| {
-                message.command.id == record.id && content_of(&message.body, worker) == record.content
+                message.command.id == record.id
+                    && worker!(self.bench, worker, |worker| worker.is_same(message, &record.content))
             });
             let waited = self.model.waiting_by_id(&record.id);
             let command = waited.or_else(|| arrived.map(|message| message.command.clone()));
             let command = command.ok_or_else(|| format!("{record:?} is recorded, whatever it is"))?;
-            let Some(outcome) = record.outcome else {
-                self.model.park(&command, awaited_by(&command, &record.awaited), record.parked_at);
+            let Some(outcome) = &record.outcome else {
+                self.model.park(&command, awaited_by(&command, &record), record.parked_at);
                 continue;
             };
             let late = self.model.is_late(&command.key);
@@ -382,7 +391,7 @@ impl<'b> Run<'b> {
     }
 
     async fn mature(&mut self) -> Result<(), Disagreement> {
-        let Bench { commissions: Worker { lanes, rules, .. }, .. } = &mut self.bench;
+        let Bench { commissions: Worker { lanes, rules, .. }, .. } = &mut *self.bench;
         let mut found = lanes[1].commissions_due(0, 100_000).await.unwrap();
         found.retain(|item| self.merchants.contains(&item.received.key.merchant.to_string()));
         let keys = found.iter().filter_map(|item| match &item.received.command {
@@ -452,24 +461,12 @@ impl<'b> Run<'b> {
 
     /// What these transactions decided and parked, in their order.
     async fn recorded(&mut self, batches: [Option<i64>; 2]) -> Vec<Record> {
-        let records = "SELECT i.batch_id, encode(key, 'hex'), i.merchant, i.content, i.outcome,
-                              jsonb_build_array(w.awaited_merchant, w.awaited_customer),
-                              coalesce(extract(epoch FROM w.parked_at) * 1000000, 0)::bigint
+        let records = "SELECT i.batch_id, encode(key, 'hex') AS id, i.merchant, i.content, i.outcome,
+                              w.awaited_merchant, w.awaited_customer,
+                              coalesce(extract(epoch FROM w.parked_at) * 1000000, 0)::bigint AS parked_at
                        FROM inbox i LEFT JOIN waiting w USING (key)
                        WHERE i.batch_id = ANY($1) ORDER BY i.batch_id, i.position";
-        let rows: Vec<(i64, String, String, Vec<u8>, Option<String>, Value, i64)> =
-            sqlx::query_as(records).bind(&batches[..]).fetch_all(&mut self.bench.superuser).await.unwrap();
-        rows.into_iter()
-            .map(|(batch, id, merchant, content, outcome, awaited, parked_at)| Record {
-                batch,
-                id,
-                merchant,
-                content,
-                outcome,
-                awaited,
-                parked_at,
-            })
-            .collect()
+        sqlx::query_as(records).bind(&batches[..]).fetch_all(&mut self.bench.superuser).await.unwrap()
     }
 
     // ---- messages --------------------------------------------------------------------------------------------------
@@ -526,24 +523,10 @@ fn bytes(ids: &[String]) -> Vec<Vec<u8>> {
     ids.iter().map(|id| (0..id.len()).step_by(2).map(|at| byte(id, at)).collect()).collect()
 }
 
-/// As the inbox has it.
-fn content_of(body: &[u8], worker: &str) -> Vec<u8> {
-    use contract::adjustment::AdjustmentCommand;
-    use contract::directory::DirectoryCommand;
-    use contract::withdrawal::WithdrawalCommand;
-    let ContentHash(hash) = match worker {
-        "commissions" => Received::<CommissionCommand>::read(body).unwrap().content,
-        "adjustments" => Received::<AdjustmentCommand>::read(body).unwrap().content,
-        "directory" => Received::<DirectoryCommand>::read(body).unwrap().content,
-        _ => Received::<WithdrawalCommand>::read(body).unwrap().content,
-    };
-    hash.to_vec()
-}
-
-fn awaited_by(command: &Command, stored: &Value) -> Awaited {
-    match (stored[0].as_str(), stored[1].as_str()) {
-        (Some(merchant), Some(customer)) => Awaited::Customer(merchant.to_owned(), customer.to_owned()),
-        (Some(merchant), None) => Awaited::Merchant(merchant.to_owned()),
+fn awaited_by(command: &Command, record: &Record) -> Awaited {
+    match (&record.awaited_merchant, &record.awaited_customer) {
+        (Some(merchant), Some(customer)) => Awaited::Customer(merchant.clone(), customer.clone()),
+        (Some(merchant), None) => Awaited::Merchant(merchant.clone()),
         (None, _) => Awaited::Command(command.names().unwrap()),
     }
 }

@@ -170,6 +170,8 @@ struct Written {
     merchant: &'static str,
     customer: &'static str,
     currency: &'static str,
+    /// Decimals of the currency.
+    places: u32,
     source: &'static str,
     id: String,
     name: &'static str,
@@ -348,136 +350,132 @@ impl Writer {
 
     /// A new command of this merchant.
     fn command(&mut self, name: &'static str, merchant: &'static str) -> Sent {
-        let customer = self.customer();
         let (currency, places) = if self.chance(5) { self.any(&CURRENCIES) } else { CURRENCIES[0] };
-        let mut written = Written {
+        let new = Written {
             merchant,
-            customer,
+            customer: self.customer(),
             currency,
+            places,
             source: self.any(&SOURCES),
             id: format!("k-{}", self.written.len()),
             name,
         };
-        let mut data = json!({ "merchant": merchant });
-        let mut user = None;
-        match name {
-            "commission.credit" => {
-                data["customer"] = json!(customer);
-                let small = self.amount(places);
-                data["amount"] =
-                    json!(if self.chance(3) { small } else { format!("{}0", self.any(&[2, 5, 10])) });
-                data["currency"] = json!(currency);
-                match self.rng.random_range(0..8) {
-                    0 => data["available_at"] = json!("2020-01-01T00:00:00Z"),
-                    1 => data["available_at"] = json!("2090-01-01T00:00:00Z"),
-                    _ => {}
-                }
-            }
-            "commission.reverse" => {
-                let named = self.name(merchant, &["commission.credit"]);
-                data["commission"] = named.reference();
-                if self.chance(2) {
-                    let (currency, places) =
-                        if self.chance(8) { self.any(&CURRENCIES) } else { places_of(&named) };
-                    data["amount"] = json!(self.amount(places));
-                    data["currency"] = json!(currency);
-                }
-            }
-            "adjustment.credit" | "adjustment.debit" => {
-                data["customer"] = json!(customer);
-                data["amount"] = json!(self.amount(places));
-                data["currency"] = json!(currency);
-                data["description"] = json!("By hand");
-                data["actor"] = json!("maria");
-                user = self.user();
-            }
-            "adjustment.reverse" => {
-                let named = self.name(merchant, &["adjustment.credit", "adjustment.debit"]);
-                data["entry"] = named.reference();
-                if self.chance(3) {
-                    let after = self.any(&[0, 0, 0, 0, 1, 2]);
-                    let named = if self.chance(6) { self.anything() } else { named };
-                    data["entry"] = json!({ "$entry": [named.merchant, named.source, named.id, after] });
-                }
-                data["reason"] = json!("Typed twice");
-                data["actor"] = json!("maria");
-                user = self.user();
-            }
-            "withdrawal.request" => {
-                data["customer"] = json!(customer);
-                data["currency"] = json!(currency);
-                if !self.chance(3) {
-                    data["amount"] = json!(self.amount(places));
-                }
-            }
-            "withdrawal.approve" | "withdrawal.pay" | "withdrawal.reject" | "withdrawal.cancel" => {
-                let named = self.name(merchant, &["withdrawal.request"]);
-                data["withdrawal"] = named.reference();
-                if self.chance(3) {
-                    let named = if self.chance(6) { self.anything() } else { named.clone() };
-                    data["withdrawal"] = json!({ "$id": [named.merchant, named.source, named.id] });
-                }
-                match name {
-                    "withdrawal.cancel" => {
-                        data["customer"] = json!(if self.chance(6) { customer } else { named.customer });
-                    }
-                    "withdrawal.reject" => data["reason"] = json!("Wrong account"),
-                    _ => {}
-                }
-                if name == "withdrawal.pay" && self.chance(2) {
-                    data["payment_reference"] = json!("SEPA-1");
-                }
-                if name != "withdrawal.cancel" {
-                    data["actor"] = json!("maria");
-                    user = self.user();
-                }
-            }
-            "customer.put" => {
-                data["customer"] = json!(customer);
-                data["kind"] =
-                    json!(self.any(
-                        &["affiliate"; 6].into_iter().chain(["customer", "reseller"]).collect::<Vec<_>>()
-                    ));
-                if self.chance(2) {
-                    data["locale"] = json!(self.any(&["de", "en", "pt-BR"]));
-                }
-            }
-            "payout-method.put" => {
-                data["customer"] = json!(customer);
-                match self.rng.random_range(0..3) {
-                    0 => data["bank_account"] = json!({ "iban": "DE89370400440532013000", "holder": "Anna" }),
-                    1 => data["paypal"] = json!({ "email": "anna@example.org" }),
-                    _ => data["other"] = json!({ "text": "cash" }),
-                }
-            }
-            _ => {
-                self.preferences(&mut data);
-                user = self.user();
-            }
-        }
-        if data.get("customer").is_none()
-            && ["withdrawal", "adjustment"].contains(&name.split('.').next().unwrap())
-        {
-            written.customer = self.written.last().map_or(customer, |last| last.customer);
-        }
+        let mut data = match name.split('.').next().unwrap() {
+            "commission" => self.commission(&new),
+            "adjustment" => self.adjustment(&new),
+            "withdrawal" => self.withdrawal(&new),
+            _ => self.directory(&new),
+        };
+        data["merchant"] = json!(merchant);
+        // Only what people do has an actor.
+        let user = if data.get("actor").is_none() || self.chance(6) { None } else { Some("acme-admin") };
         let message = json!({
-            "specversion": "1.0", "id": written.id, "source": written.source, "type": format!("{name}.v1"),
+            "specversion": "1.0", "id": new.id, "source": new.source, "type": format!("{name}.v1"),
             "time": self.time(), "data": data,
         });
-        self.written.push(written);
+        self.written.push(new);
         Sent { message, user }
     }
 
-    fn preferences(&mut self, data: &mut Value) {
-        data["name"] = json!("Acme");
-        data["actor"] = json!("maria");
+    fn commission(&mut self, new: &Written) -> Value {
+        if new.name == "commission.reverse" {
+            let named = self.name(new.merchant, &["commission.credit"]);
+            let mut data = json!({ "commission": named.reference() });
+            if self.chance(2) {
+                let (currency, places) =
+                    if self.chance(8) { self.any(&CURRENCIES) } else { (named.currency, named.places) };
+                data["amount"] = json!(self.amount(places));
+                data["currency"] = json!(currency);
+            }
+            return data;
+        }
+        let large = format!("{}0", self.any(&[2, 5, 10]));
+        let amount = if self.chance(3) { self.amount(new.places) } else { large };
+        let mut data = json!({ "customer": new.customer, "amount": amount, "currency": new.currency });
+        match self.rng.random_range(0..8) {
+            0 => data["available_at"] = json!("2020-01-01T00:00:00Z"),
+            1 => data["available_at"] = json!("2090-01-01T00:00:00Z"),
+            _ => {}
+        }
+        data
+    }
+
+    fn adjustment(&mut self, new: &Written) -> Value {
+        if new.name != "adjustment.reverse" {
+            return json!({
+                "customer": new.customer, "amount": self.amount(new.places), "currency": new.currency,
+                "description": "By hand", "actor": "maria",
+            });
+        }
+        let named = self.name(new.merchant, &["adjustment.credit", "adjustment.debit"]);
+        let mut data = json!({ "entry": named.reference(), "reason": "Typed twice", "actor": "maria" });
+        if self.chance(3) {
+            let named = if self.chance(6) { self.anything() } else { named };
+            let after = self.any(&[0, 0, 0, 0, 1, 2]);
+            data["entry"] = json!({ "$entry": [named.merchant, named.source, named.id, after] });
+        }
+        data
+    }
+
+    fn withdrawal(&mut self, new: &Written) -> Value {
+        if new.name == "withdrawal.request" {
+            let mut data = json!({ "customer": new.customer, "currency": new.currency });
+            if !self.chance(3) {
+                data["amount"] = json!(self.amount(new.places));
+            }
+            return data;
+        }
+        let named = self.name(new.merchant, &["withdrawal.request"]);
+        let mut data = json!({ "withdrawal": named.reference() });
+        if self.chance(3) {
+            let named = if self.chance(6) { self.anything() } else { named.clone() };
+            data["withdrawal"] = json!({ "$id": [named.merchant, named.source, named.id] });
+        }
+        match new.name {
+            "withdrawal.cancel" => {
+                data["customer"] = json!(if self.chance(6) { new.customer } else { named.customer });
+            }
+            "withdrawal.reject" => data["reason"] = json!("Wrong account"),
+            "withdrawal.pay" if self.chance(2) => data["payment_reference"] = json!("SEPA-1"),
+            _ => {}
+        }
+        if new.name != "withdrawal.cancel" {
+            data["actor"] = json!("maria");
+        }
+        data
+    }
+
+    fn directory(&mut self, new: &Written) -> Value {
+        match new.name {
+            "customer.put" => {
+                let kind = if self.chance(6) { self.any(&["customer", "reseller"]) } else { "affiliate" };
+                let mut data = json!({ "customer": new.customer, "kind": kind });
+                if self.chance(2) {
+                    data["locale"] = json!(self.any(&["de", "en", "pt-BR"]));
+                }
+                data
+            }
+            "payout-method.put" => {
+                let account = json!({ "iban": "DE89370400440532013000", "holder": "Anna" });
+                match self.rng.random_range(0..3) {
+                    0 => json!({ "customer": new.customer, "bank_account": account }),
+                    1 => json!({ "customer": new.customer, "paypal": { "email": "anna@example.org" } }),
+                    _ => json!({ "customer": new.customer, "other": { "text": "cash" } }),
+                }
+            }
+            _ => self.preferences(),
+        }
+    }
+
+    fn preferences(&mut self) -> Value {
+        let mut data = json!({ "name": "Acme", "actor": "maria" });
         if self.chance(6) {
             data["hold_days"] = json!(3);
         }
         if self.chance(2) {
             data["negative_limit"] = self.limits(&["0", "10", "25"]);
         }
-        let mut withdrawals = json!({ "enabled": !self.chance(10) });
+        let mut withdrawals = json!({ "enabled": !self.chance(16) });
         if self.chance(2) {
             withdrawals["minimum"] = self.limits(&["0", "5", "10"]);
             withdrawals["minimum_rule"] = json!(self.any(&["balance", "amount"]));
@@ -488,6 +486,7 @@ impl Writer {
         if !self.chance(15) {
             data["withdrawals"] = withdrawals;
         }
+        data
     }
 
     /// In euros and yen; none in the third currency.
@@ -505,10 +504,6 @@ impl Writer {
         } else {
             format!("{}.{:0>2$}", minor / unit, minor % unit, places as usize)
         }
-    }
-
-    fn user(&mut self) -> Option<&'static str> {
-        if self.chance(6) { None } else { Some("acme-admin") }
     }
 
     /// Puts have a time each, mostly later than the one before.
@@ -553,7 +548,8 @@ impl Writer {
         Written {
             merchant,
             customer: self.customer(),
-            currency: "EUR",
+            currency: CURRENCIES[0].0,
+            places: CURRENCIES[0].1,
             source: self.any(&SOURCES),
             id: format!("k-{number}"),
             name: "",
@@ -629,8 +625,4 @@ fn is_flood(sent: &Sent) -> bool {
 fn name(message: &Value) -> &'static str {
     let name = message["type"].as_str().unwrap().trim_end_matches(".v1");
     WEIGHTS.iter().map(|(name, _)| *name).find(|known| *known == name).unwrap()
-}
-
-fn places_of(written: &Written) -> (&'static str, u32) {
-    CURRENCIES.into_iter().find(|(code, _)| *code == written.currency).unwrap()
 }
