@@ -33,11 +33,11 @@ pub(super) enum Step {
     Batch { worker: &'static str, commands: Vec<Sent> },
     /// Two of its lanes take these, at the same time.
     Race { worker: &'static str, lanes: [Vec<Sent>; 2] },
-    /// A worker looks for parked commands that are due, or for hold periods that are over, and does nothing yet.
+    /// A worker looks for parked commands that are due, and does nothing yet.
     Look { worker: &'static str },
     /// It decides those that it found, or looks first.
     Scan { worker: &'static str },
-    /// It lets those commissions mature that it found, or looks first.
+    /// The commissions worker looks for hold periods that are over, and lets those commissions mature, twice.
     Mature,
     /// Hold periods end: all, or about one in so many.
     Ripen { one_in: u32 },
