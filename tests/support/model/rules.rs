@@ -159,7 +159,8 @@ impl Model {
         let available = self.available(&account);
         let amount = c.amount().unwrap_or(available);
         let minimum = merchant.minimum.get(&account.2).copied().unwrap_or(0);
-        if (if merchant.by_amount { amount } else { available }) < minimum {
+        // Where there is none, what is available decides.
+        if minimum > 0 && (if merchant.by_amount { amount } else { available }) < minimum {
             return refuse("below-minimum");
         }
         if amount <= 0 || amount > available {
