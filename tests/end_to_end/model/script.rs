@@ -246,6 +246,7 @@ impl Writer {
             for name in ["customer.put", "payout-method.put", "commission.credit"] {
                 let mut sent = self.command(name, MERCHANTS[0]);
                 sent.message["data"]["customer"] = json!(customer);
+                self.written.last_mut().unwrap().customer = customer;
                 match name {
                     _ if self.chance(6) => {}
                     "commission.credit" => earned.push(sent),
