@@ -260,14 +260,45 @@ impl Command {
         (self.merchant(), part("source"), part("id"))
     }
 
-    /// What makes it the same content: `12.5` is `12.50`, and the time and the sender do not matter.
+    /// What makes it the same content: `12.5` is `12.50`, a default that is written out is none, and the time and the
+    /// sender do not matter.
     fn content(&self) -> Value {
         let mut data = self.data.clone();
         if let Some(amount) = self.amount() {
             data["amount"] = json!(amount);
         }
+        if self.name == "preferences.put" {
+            let data = data.as_object_mut().unwrap();
+            if let Some(withdrawals) = data.get_mut("withdrawals").and_then(Value::as_object_mut) {
+                without_defaults(
+                    withdrawals,
+                    &[("enabled", json!(false)), ("minimum_rule", json!("balance"))],
+                );
+            }
+            let defaults =
+                [("hold_days", json!(0)), ("section_shown", json!(true)), ("default_locale", json!("en"))];
+            without_defaults(data, &defaults);
+        }
         json!([self.name, data])
     }
+}
+
+/// Preferences without what is as it would be anyway; amounts by their value, and a minimum of 0 as none.
+fn without_defaults(preferences: &mut serde_json::Map<String, Value>, defaults: &[(&str, Value)]) {
+    for (name, value) in preferences.iter_mut() {
+        if ["minimum", "negative_limit", "auto_approve_below"].contains(&name.as_str()) {
+            let amounts = value.as_object_mut().unwrap();
+            for amount in amounts.values_mut() {
+                let figure: rust_decimal::Decimal = amount.as_str().unwrap().parse().unwrap();
+                *amount = json!(figure.normalize().to_string());
+            }
+            amounts.retain(|_, amount| name != "minimum" || *amount != "0");
+        }
+    }
+    preferences.retain(|name, value| {
+        let is_default = defaults.iter().any(|(default, is)| default == name && is == value);
+        !is_default && !value.as_object().is_some_and(serde_json::Map::is_empty)
+    });
 }
 
 impl Told {
