@@ -11,13 +11,14 @@ use crate::command::{CommandData, commands};
 use crate::event::event_data;
 use crate::json::{self, flag, object, present, present_object};
 use crate::money::per_currency::{self, PerCurrency};
+use crate::notification::MailPreferences;
 use crate::payout::{BankAccount, OtherMethod, PayoutMethod, Paypal};
 use crate::preferences::{
-    LocalizedText, MAX_RECIPIENTS, Preferences, WithdrawalPreferences, is_default, recipients,
+    LocalizedText, MAX_RECIPIENTS, Preferences, WithdrawalPreferences, is_default, recipients, states,
 };
 use crate::{
     Actor, AmountOrZero, Currency, CustomerId, CustomerKind, Email, Locale, MerchantId, MerchantName,
-    PayoutKind, PersonName, ReasonCode, Timestamp, UserId,
+    PayoutKind, PersonName, ReasonCode, Timestamp, UserId, WithdrawalState,
 };
 
 /// The name of the worker.
@@ -182,6 +183,13 @@ pub struct PreferencesPutData {
     #[serde(default, deserialize_with = "recipients")]
     #[schemars(length(max = MAX_RECIPIENTS), extend("uniqueItems" = true))]
     notify: Vec<Email>,
+    /// Which states of a withdrawal its affiliate is told of by e-mail; none where absent.
+    #[serde(default, deserialize_with = "states")]
+    #[schemars(length(max = 5), extend("uniqueItems" = true))]
+    notify_customer: Vec<WithdrawalState>,
+    /// What mails say instead of the built-in words.
+    #[serde(default, deserialize_with = "object")]
+    mails: MailPreferences,
     /// Whether and how affiliates withdraw.
     #[serde(default, deserialize_with = "object")]
     withdrawals: WithdrawalPreferences,
@@ -201,9 +209,18 @@ fn shown() -> bool {
 impl From<PreferencesPutData> for PreferencesPut {
     fn from(data: PreferencesPutData) -> Self {
         let PreferencesPutData { merchant, name, actor, hold_days, section_shown, introduction, .. } = data;
-        let PreferencesPutData { negative_limit, default_locale, notify, withdrawals, .. } = data;
-        let preferences =
-            Preferences { section_shown, introduction, negative_limit, default_locale, notify, withdrawals };
+        let PreferencesPutData { negative_limit, default_locale, notify, notify_customer, .. } = data;
+        let PreferencesPutData { mails, withdrawals, .. } = data;
+        let preferences = Preferences {
+            section_shown,
+            introduction,
+            negative_limit,
+            default_locale,
+            notify,
+            notify_customer,
+            mails,
+            withdrawals,
+        };
         Self { merchant, name, actor, hold_days, preferences }
     }
 }

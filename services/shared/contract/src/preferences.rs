@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::json::{self, flag, object};
 use crate::money::per_currency::{self, PerCurrency};
-use crate::value::{lines, text_value, word_value};
-use crate::{Amount, AmountOrZero, Currency, Email, Locale, Note};
+use crate::notification::MailPreferences;
+use crate::template::template_value;
+use crate::value::word_value;
+use crate::{Amount, AmountOrZero, Currency, Email, Locale, Note, WithdrawalState};
 
 /// A shop's preferences, without its name and its hold period, which have columns of their own. Written without
 /// what has its default, and the same whether a default was written out or not.
@@ -38,6 +40,12 @@ pub struct Preferences {
     /// Who gets an e-mail for each request for withdrawal.
     #[serde(deserialize_with = "recipients", skip_serializing_if = "is_default")]
     pub notify: Vec<Email>,
+    /// Which states of a withdrawal its affiliate is told of by e-mail.
+    #[serde(deserialize_with = "states", skip_serializing_if = "is_default")]
+    pub notify_customer: Vec<WithdrawalState>,
+    /// What mails say instead of the built-in words.
+    #[serde(deserialize_with = "object", skip_serializing_if = "is_default")]
+    pub mails: MailPreferences,
     /// Whether and how customers withdraw.
     #[serde(deserialize_with = "object", skip_serializing_if = "is_default")]
     pub withdrawals: WithdrawalPreferences,
@@ -52,6 +60,8 @@ impl Default for Preferences {
             negative_limit: BTreeMap::new(),
             default_locale: Locale::default(),
             notify: Vec::new(),
+            notify_customer: Vec::new(),
+            mails: MailPreferences::default(),
             withdrawals: WithdrawalPreferences::default(),
         }
     }
@@ -117,6 +127,14 @@ pub(crate) fn recipients<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V
     json::different(deserializer, MAX_RECIPIENTS, "an array of at most 20 different e-mail addresses")
 }
 
+pub(crate) fn states<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<WithdrawalState>, D::Error> {
+    json::different(
+        deserializer,
+        WithdrawalState::WORDS.len(),
+        "an array of different states of a withdrawal",
+    )
+}
+
 /// A text for people, by language.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -131,14 +149,13 @@ impl<T> Localized<T> {
     const EXPECTED: &'static str = "an object of at most 50 texts by language such as {\"en\": \"…\"}";
 
     /// The text for somebody of this locale: in it, in the same language without region, then without script, or
-    /// else the same for the default locale.
-    pub fn choose(&self, locale: Option<&Locale>, default: &Locale) -> Option<&T> {
+    /// else the same for the default locale; and the language that it is in.
+    pub fn choose(&self, locale: Option<&Locale>, default: &Locale) -> Option<(&Locale, &T)> {
         locale
             .into_iter()
             .chain([default])
             .flat_map(Locale::with_fallbacks)
             .find_map(|locale| self.0.iter().find(|(of, _)| of.as_str() == locale))
-            .map(|(_, text)| text)
     }
 }
 
@@ -171,42 +188,8 @@ impl<T: JsonSchema> JsonSchema for Localized<T> {
     }
 }
 
-text_value!(
-    /// A message in which figures are filled in.
-    MessageTemplate,
-    "1 to 1000 characters, no control characters but tab and line feed, and no braces but {min-value}, {balance} and {missing}",
-    1000,
-    TEMPLATE,
-    |text| {
-        lines(text)?;
-        let placeholders = text.split('{').skip(1).all(|rest| {
-            rest.split_once('}').is_some_and(|(name, _)| PLACEHOLDERS.contains(&name))
-        });
-        let closed = text.matches('{').count() == text.matches('}').count();
-        if placeholders && closed { Ok(()) } else { Err("has a placeholder that does not exist, or a brace") }
-    }
+template_value!(
+    /// A message in which figures are filled in: what must be reached, what is there, and how much of the one the
+    /// other lacks.
+    MessageTemplate, lines of 1000, with "min-value", "balance", "missing"
 );
-
-/// [`lines`], with the placeholders.
-const TEMPLATE: &str = r"^([^{}\x00-\x08\x0B-\x1F\x7F-\x9F]|\{(min-value|balance|missing)\})+$";
-
-/// The figures there are: what must be reached, what is there, and how much of the one the other lacks.
-const PLACEHOLDERS: [&str; 3] = ["min-value", "balance", "missing"];
-
-impl MessageTemplate {
-    /// The message with these figures.
-    pub fn fill(&self, min_value: &str, balance: &str, missing: &str) -> String {
-        let mut message = String::new();
-        for part in self.as_str().split_inclusive('}') {
-            let (before, name) = part.split_once('{').unwrap_or((part, ""));
-            message.push_str(before);
-            message.push_str(match name {
-                "min-value}" => min_value,
-                "balance}" => balance,
-                "missing}" => missing,
-                _ => "",
-            });
-        }
-        message
-    }
-}

@@ -160,7 +160,7 @@ macro_rules! word_value {
         }
 
         impl $name {
-            const WORDS: &'static [&'static str] = &[$($word),+];
+            pub(crate) const WORDS: &'static [&'static str] = &[$($word),+];
             const EXPECTED: &'static str = concat!("one of the words", $(" `", $word, "`"),+);
 
             /// The word for it, in messages and in the database.

@@ -28,6 +28,13 @@ pub fn amount(figure: Decimal, currency: Currency, locale: &str) -> String {
     format!("{number}{NO_BREAK_SPACE}{currency}")
 }
 
+/// The locale in which figures stand in a text of this language: the reader's own where that is its language, so that
+/// they look familiar, or else the text's, so that they fit.
+pub fn locale_for<'a>(reader: &'a str, text: &'a str) -> &'a str {
+    let language = |locale: &'a str| locale.split('-').next().unwrap_or(locale);
+    if language(reader) == language(text) { reader } else { text }
+}
+
 /// `None` where the locale's name is none.
 fn localized(plain: &str, locale: &str) -> Option<String> {
     let digits: Digits = plain.parse().ok()?;

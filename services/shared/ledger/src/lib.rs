@@ -12,6 +12,7 @@ pub mod decide;
 pub mod display;
 pub mod entry;
 pub mod failure;
+pub mod mail;
 pub mod merchant;
 pub mod minimum;
 pub mod read;

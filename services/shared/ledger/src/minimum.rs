@@ -1,6 +1,6 @@
 //! The minimum that a withdrawal has to meet, and what the customer is told about it.
 
-use contract::preferences::{Localized, MessageTemplate, MinimumRule};
+use contract::preferences::MinimumRule;
 use contract::{Currency, Locale, Preferences};
 use rust_decimal::Decimal;
 
@@ -53,34 +53,20 @@ pub fn message(
     };
     let minimum = minimum(preferences, currency);
     let missing = (minimum - available).max(Decimal::ZERO);
-    let chosen = customer
-        .and_then(|locale| nearest(texts, locale))
-        .or_else(|| nearest(texts, &preferences.default_locale));
+    let chosen = texts.choose(customer, &preferences.default_locale);
     let reader = customer.unwrap_or(&preferences.default_locale).as_str();
-    let language = chosen.map_or(DEFAULT_LANGUAGE, |(language, _)| language);
-    let locale = if primary(reader) == primary(language) { reader } else { language };
+    let language = chosen.map_or(DEFAULT_LANGUAGE, |(language, _)| language.as_str());
+    let locale = display::locale_for(reader, language);
     let [minimum, balance, missing] =
         [minimum, available, missing].map(|figure| display::amount(figure, currency, locale));
     match chosen {
-        Some((_, text)) => text.fill(&minimum, &balance, &missing),
+        Some((_, text)) => text.fill(|name| match name {
+            "min-value" => &minimum,
+            "balance" => &balance,
+            _ => &missing,
+        }),
         None => built_in.replace("{min-value}", &minimum).replace("{balance}", &balance),
     }
-}
-
-/// The text for a locale, or for what is left of it when its last parts are taken off, and the name it stands under.
-fn nearest<'a>(
-    texts: &'a Localized<MessageTemplate>,
-    locale: &Locale,
-) -> Option<(&'a str, &'a MessageTemplate)> {
-    locale.with_fallbacks().find_map(|name| {
-        let (locale, text) = texts.0.iter().find(|(locale, _)| locale.as_str() == name)?;
-        Some((locale.as_str(), text))
-    })
-}
-
-/// The language of a locale's name.
-fn primary(locale: &str) -> &str {
-    locale.split('-').next().unwrap_or(locale)
 }
 
 #[cfg(test)]

@@ -1,0 +1,1 @@
+//! The notifier: tells a shop's staff and its affiliates by e-mail what became of withdrawals.

@@ -1,0 +1,3 @@
+//! The notifier.
+
+fn main() {}
