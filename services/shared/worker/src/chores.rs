@@ -8,13 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::decide::Verdict;
-use ledger::{BatchId, Failure, Item};
+use ledger::{BatchId, Failure};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
-use crate::Handler;
 use crate::broker::{BrokerError, Outgoing, Publisher};
-use crate::clerk::{Clerk, no_answer};
+use crate::desk::{Desk, Found, Work, no_answer};
 use crate::lane::{End, Shared};
 use crate::supervisor::OpenError;
 
@@ -26,19 +25,10 @@ const NAME: &str = "chores";
 
 /// A worker's chores, one at a time, on a connection and a channel of their own.
 #[derive(Debug)]
-pub(crate) struct Chores<H: Handler> {
+pub(crate) struct Chores<D> {
     shared: Arc<Shared>,
-    clerk: Clerk<H>,
+    desk: D,
     publisher: Publisher,
-}
-
-/// What is to be decided although no message asks for it.
-#[derive(Debug, Clone, Copy)]
-enum Work {
-    /// Parked commands that need not, or may not, wait any longer.
-    Parked,
-    /// What time has made due.
-    Due,
 }
 
 /// Why a round did not get through.
@@ -76,9 +66,9 @@ impl From<Trouble> for OpenError {
     }
 }
 
-impl<H: Handler> Chores<H> {
-    pub(crate) fn new(shared: Arc<Shared>, clerk: Clerk<H>, publisher: Publisher) -> Self {
-        Self { shared, clerk, publisher }
+impl<D: Desk> Chores<D> {
+    pub(crate) fn new(shared: Arc<Shared>, desk: D, publisher: Publisher) -> Self {
+        Self { shared, desk, publisher }
     }
 
     /// Works until the session ends.
@@ -105,7 +95,7 @@ impl<H: Handler> Chores<H> {
             match done {
                 Ok(()) => shared.health.fine(NAME),
                 Err(Trouble::Ledger(failure)) => {
-                    self.clerk.note(&failure);
+                    self.desk.access().note(&failure);
                     shared.health.trouble(NAME, &failure);
                     warn!(%failure, "the ledger is not available for chores");
                 }
@@ -135,8 +125,8 @@ impl<H: Handler> Chores<H> {
         let mut refused = Ok(());
         let mut last = None;
         loop {
-            let store = self.clerk.store().await?;
-            let found = store.unpublished(H::WORKER, age, last, ROUND);
+            let store = self.desk.access().store().await?;
+            let found = store.unpublished(D::WORKER, age, last, ROUND);
             let batches = timeout(limit, found).await.map_err(|_| no_answer())??;
             for batch in &batches {
                 match self.publish_again(*batch).await {
@@ -154,7 +144,7 @@ impl<H: Handler> Chores<H> {
 
     async fn publish_again(&mut self, batch: BatchId) -> Result<(), Trouble> {
         let limit = self.shared.settings.database_timeout;
-        let store = self.clerk.store().await?;
+        let store = self.desk.access().store().await?;
         let unpublished = timeout(limit, store.events_of(batch)).await.map_err(|_| no_answer())??;
         let events: Vec<_> = unpublished.events.iter().map(Outgoing::event).collect();
         self.publisher.publish(&events).await?;
@@ -166,20 +156,12 @@ impl<H: Handler> Chores<H> {
     /// Decides all that there is to be decided of a kind, round by round. What cannot be decided yet is skipped, so
     /// that it holds nobody else up, and looked at again next time.
     async fn decide_all(&mut self, work: Work) -> Result<(), Trouble> {
-        let rules = Arc::clone(self.clerk.rules());
         let limit = self.shared.settings.database_timeout;
         let mut undecided = 0;
         loop {
-            let store = self.clerk.store().await?;
             let skip = i64::try_from(undecided).unwrap_or(i64::MAX);
-            let (items, unreadable) = match work {
-                Work::Parked => {
-                    let found = timeout(limit, store.parked_due(&*rules, skip, ROUND)).await;
-                    let found = found.map_err(|_| no_answer())??;
-                    (found.items, found.unreadable)
-                }
-                Work::Due => (timeout(limit, H::due(store, skip, ROUND)).await.map_err(|_| no_answer())??, 0),
-            };
+            let found = timeout(limit, self.desk.find(work, skip, ROUND)).await;
+            let Found { items, unreadable } = found.map_err(|_| no_answer())??;
             if items.is_empty() && unreadable == 0 || self.shared.session.is_cancelled() {
                 break;
             }
@@ -198,11 +180,11 @@ impl<H: Handler> Chores<H> {
     }
 
     /// Decides, publishes and marks; returns how many were decided.
-    async fn decide(&mut self, items: &[Arc<Item<H::Command>>]) -> Result<usize, Trouble> {
+    async fn decide(&mut self, items: &[Arc<D::Item>]) -> Result<usize, Trouble> {
         if items.is_empty() {
             return Ok(0);
         }
-        let settlement = self.clerk.settle(items, &[]).await?;
+        let settlement = self.desk.settle(items, &[]).await?;
         let stuck = settlement.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Dead(_))).count();
         if stuck > 0 {
             // There is no delivery to dead-letter; it stays where it is, for a person to look at.
@@ -222,7 +204,7 @@ impl<H: Handler> Chores<H> {
 
     async fn mark(&mut self, batches: &[BatchId]) -> Result<(), Trouble> {
         let limit = self.shared.settings.database_timeout;
-        let store = self.clerk.store().await?;
+        let store = self.desk.access().store().await?;
         Ok(timeout(limit, store.mark_published(batches)).await.map_err(|_| no_answer())??)
     }
 }

@@ -3,18 +3,24 @@
 
 /// Where a test can kill the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Point {
+pub enum Point {
     /// A batch was received and not yet decided.
     Received,
     /// A batch is committed, its events are not published.
     Committed,
     /// A batch's events are confirmed, its commands are not acked.
     Published,
+    /// A mail is about to be leased.
+    Leasing,
+    /// A mail is leased, and nothing was sent yet.
+    Leased,
+    /// The mail server has taken a mail, and the ledger does not know yet.
+    Handed,
 }
 
 /// Dies by SIGKILL here if `SALDO_FAULT` is `<point>:<n>` and this is the n-th time.
 #[cfg(feature = "fault-points")]
-pub(crate) fn reach(point: Point) {
+pub fn reach(point: Point) {
     use std::sync::atomic::{AtomicUsize, Ordering};
     static REACHED: AtomicUsize = AtomicUsize::new(0);
 
@@ -22,6 +28,9 @@ pub(crate) fn reach(point: Point) {
         Point::Received => "received",
         Point::Committed => "committed",
         Point::Published => "published",
+        Point::Leasing => "leasing",
+        Point::Leased => "leased",
+        Point::Handed => "handed",
     };
     let Ok(fault) = std::env::var("SALDO_FAULT") else { return };
     let Some((wanted, times)) = fault.split_once(':') else { return };
@@ -33,4 +42,4 @@ pub(crate) fn reach(point: Point) {
 
 /// Does nothing.
 #[cfg(not(feature = "fault-points"))]
-pub(crate) fn reach(_: Point) {}
+pub fn reach(_: Point) {}

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What keeps the worker from being ready, by who has the trouble.
 #[derive(Debug, Clone)]
-pub(crate) struct Health(Arc<Mutex<BTreeMap<String, String>>>);
+pub struct Health(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Health {
     /// Not ready: nothing is connected yet.
@@ -28,12 +28,12 @@ impl Health {
     }
 
     /// Somebody is in trouble.
-    pub(crate) fn trouble(&self, who: &str, what: &dyn std::fmt::Display) {
+    pub fn trouble(&self, who: &str, what: &dyn std::fmt::Display) {
         self.lock().insert(who.to_owned(), what.to_string());
     }
 
     /// It is over.
-    pub(crate) fn fine(&self, who: &str) {
+    pub fn fine(&self, who: &str) {
         self.lock().remove(who);
     }
 

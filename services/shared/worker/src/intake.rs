@@ -34,13 +34,13 @@ pub(crate) struct Intake {
 
 /// A delivery and what was made of it.
 #[derive(Debug)]
-pub(crate) struct Arrived<C> {
+pub(crate) struct Arrived<I> {
     /// For the ack.
     pub(crate) tag: u64,
     /// How often the broker had delivered it before, says the broker.
     pub(crate) deliveries: u64,
-    /// The command, or why there is none.
-    pub(crate) command: Result<Arc<Item<C>>, Malformed>,
+    /// What was understood, or why nothing was.
+    pub(crate) item: Result<Arc<I>, Malformed>,
     /// What a dead letter needs.
     pub(crate) letter: Letter,
 }
@@ -55,22 +55,36 @@ pub(crate) struct Letter {
     properties: BasicProperties,
 }
 
-impl<C: Commands> Arrived<C> {
-    /// Reads a delivery.
-    pub(crate) fn read(delivery: Delivery, intake: Intake) -> Self {
+impl<C: Commands> Arrived<Item<C>> {
+    /// Reads a command.
+    pub(crate) fn command(delivery: Delivery, intake: Intake) -> Self {
+        Self::read(delivery, topology::COMMANDS, |body, routing_key, properties| {
+            intake.read(body, routing_key, properties)
+        })
+    }
+}
+
+impl<E> Arrived<E> {
+    /// Reads an event. Only workers may publish them, so that nothing is asked of its properties.
+    pub(crate) fn event(delivery: Delivery, read: impl FnOnce(&[u8]) -> Result<E, Malformed>) -> Self {
+        Self::read(delivery, topology::EVENTS, |body, _, _| read(body).map(Arc::new))
+    }
+
+    fn read(
+        delivery: Delivery,
+        exchange: &str,
+        read: impl FnOnce(&Arc<[u8]>, &str, &BasicProperties) -> Result<Arc<E>, Malformed>,
+    ) -> Self {
         let deliveries = deliveries(&delivery);
         let body: Arc<[u8]> = delivery.data.into();
         let routing_key = delivery.routing_key.to_string();
-        let command = if delivery.exchange.as_str() == topology::COMMANDS {
-            intake.read(&body, &routing_key, &delivery.properties)
+        let item = if delivery.exchange.as_str() == exchange {
+            read(&body, &routing_key, &delivery.properties)
         } else {
             // Topic permissions were asked about another exchange than the one they are for.
             Err(Malformed::new(
                 MalformedReason::InvalidProperties,
-                format_args!(
-                    "the message was not published to {}; expected that exchange",
-                    topology::COMMANDS
-                ),
+                format_args!("the message was not published to {exchange}; expected that exchange"),
             ))
         };
         let mut kept = BasicProperties::default();
@@ -84,7 +98,7 @@ impl<C: Commands> Arrived<C> {
             kept = kept.with_correlation_id(id.clone());
         }
         let letter = Letter { body, routing_key, properties: kept };
-        Self { tag: delivery.delivery_tag, deliveries, command, letter }
+        Self { tag: delivery.delivery_tag, deliveries, item, letter }
     }
 }
 
@@ -302,7 +316,7 @@ mod tests {
     }
 
     fn read(delivery: Delivery, require_user: bool) -> Result<Arc<Item<Probe>>, Malformed> {
-        Arrived::read(delivery, Intake { require_user, now: NOW }).command
+        Arrived::command(delivery, Intake { require_user, now: NOW }).item
     }
 
     fn user(read: Result<Arc<Item<Probe>>, Malformed>) -> Option<String> {
@@ -371,8 +385,8 @@ mod tests {
     fn a_payout_method_in_another_queue_is_not_repeated_in_its_dead_letter() {
         let mut delivery = delivery("staff", "2026-11-22T10:00:00Z");
         delivery.data = br#"{"type":"payout-method.put.v1","data":{"iban":"DE89370400440532013000""#.to_vec();
-        let arrived = Arrived::<Probe>::read(delivery, Intake { require_user: true, now: NOW });
-        let why = arrived.command.unwrap_err();
+        let arrived = Arrived::<Item<Probe>>::command(delivery, Intake { require_user: true, now: NOW });
+        let why = arrived.item.unwrap_err();
         let letter = arrived.letter.dead("commissions", "saldo.commissions.dead", &why, None, NOW);
         assert_eq!(letter.body, b"");
         let headers = letter.properties.headers().as_ref().unwrap().inner();
@@ -385,8 +399,8 @@ mod tests {
         delivery.properties =
             delivery.properties.with_message_id("run-1".into()).with_user_id("\u{1}".into());
         let body = delivery.data.clone();
-        let arrived = Arrived::<Probe>::read(delivery, Intake { require_user: true, now: NOW });
-        let why = arrived.command.unwrap_err();
+        let arrived = Arrived::<Item<Probe>>::command(delivery, Intake { require_user: true, now: NOW });
+        let why = arrived.item.unwrap_err();
         let vault: Vault = format!("2026:{}", Vault::generate_key()).parse().unwrap();
         let purpose = Purpose::DeadLetter { worker: "directory" };
         for sealed in [None, Some(vault.seal(purpose, &body))] {

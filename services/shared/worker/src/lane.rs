@@ -3,7 +3,7 @@
 //! | step | a crash before it leaves | a crash after it leaves |
 //! |---|---|---|
 //! | gather what the queue has ready | everything in the queue | the same |
-//! | decide and commit ([`Clerk::settle`]) | the same | outcomes in the inbox, the batch unpublished: redelivery and sweep both publish it; what had been parked and is decided with it was acked long ago, and is the sweep's alone |
+//! | decide and commit ([`Desk::settle`]) | the same | outcomes in the inbox, the batch unpublished: redelivery and sweep both publish it; what had been parked and is decided with it was acked long ago, and is the sweep's alone |
 //! | publish dead letters and events, confirmed | the same | the same; consumers know the events by their ids |
 //! | ack | the same; redelivery publishes again, byte for byte | nothing to do; the sweep may publish once more until the batch is marked |
 //! | mark the batch published, with the next one or when idle | the same | nothing to do |
@@ -23,8 +23,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
+use ledger::BatchId;
 use ledger::decide::Verdict;
-use ledger::{BatchId, Item};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -32,12 +32,12 @@ use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
 use crate::broker::{BrokerError, Outgoing, Publisher};
-use crate::clerk::{Clerk, Settlement};
+use crate::desk::{self, Desk, Settlement};
 use crate::fault::{self, Point};
 use crate::health::Health;
 use crate::intake::{Arrived, Intake};
 use crate::settings::Settings;
-use crate::{Handler, topology};
+use crate::topology;
 
 /// A delivery that came back this often goes alone: something in it may kill connections or processes.
 const SUSPICIOUS_DELIVERIES: u64 = 3;
@@ -95,10 +95,10 @@ impl From<lapin::Error> for End {
 
 /// One of a worker's parallel consumers.
 #[derive(Debug)]
-pub(crate) struct Lane<H: Handler> {
+pub(crate) struct Lane<D> {
     name: String,
     shared: Arc<Shared>,
-    clerk: Clerk<H>,
+    desk: D,
     channel: Channel,
     consumer: Consumer,
     publisher: Publisher,
@@ -107,14 +107,14 @@ pub(crate) struct Lane<H: Handler> {
     published: Vec<BatchId>,
 }
 
-type Batch<H> = Vec<Arrived<<H as ledger::Rules>::Command>>;
+type Batch<D> = Vec<Arrived<<D as Desk>::Item>>;
 
-impl<H: Handler> Lane<H> {
+impl<D: Desk> Lane<D> {
     /// Starts consuming.
     pub(crate) async fn open(
         number: usize,
         shared: Arc<Shared>,
-        clerk: Clerk<H>,
+        desk: D,
         consume_on: &Connection,
         publish_on: &Arc<Connection>,
     ) -> Result<Self, BrokerError> {
@@ -124,13 +124,13 @@ impl<H: Handler> Lane<H> {
         let prefetch = if shared.careful { 1 } else { settings.prefetch() };
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         let name = format!("lane {number}");
-        let (queue, tag) = (topology::queue(H::WORKER), format!("{} {name}", H::WORKER));
+        let (queue, tag) = (topology::queue(D::WORKER), format!("{} {name}", D::WORKER));
         let options = BasicConsumeOptions::default();
         let consumer = channel
             .basic_consume(queue.as_str().into(), tag.as_str().into(), options, FieldTable::default())
             .await?;
-        let dead_queue = topology::dead_queue(H::WORKER);
-        Ok(Self { name, shared, clerk, channel, consumer, publisher, dead_queue, published: Vec::new() })
+        let dead_queue = topology::dead_queue(D::WORKER);
+        Ok(Self { name, shared, desk, channel, consumer, publisher, dead_queue, published: Vec::new() })
     }
 
     /// Works until the session ends.
@@ -153,8 +153,7 @@ impl<H: Handler> Lane<H> {
             return Err(End::Suspicious);
         }
         fault::reach(Point::Received);
-        let items: Vec<_> =
-            batch.iter().filter_map(|arrived| arrived.command.as_ref().ok()).cloned().collect();
+        let items: Vec<_> = batch.iter().filter_map(|arrived| arrived.item.as_ref().ok()).cloned().collect();
         let settlement = self.settle(&items).await?;
         fault::reach(Point::Committed);
         self.publish(&batch, &settlement).await?;
@@ -170,7 +169,7 @@ impl<H: Handler> Lane<H> {
     }
 
     /// Takes what is ready; waits only for the first.
-    async fn gather(&mut self) -> Result<Batch<H>, End> {
+    async fn gather(&mut self) -> Result<Batch<D>, End> {
         let ended = || End::Lost("the broker ended the consumer".to_owned());
         let ready = self.consumer.next().now_or_never();
         let first = if let Some(first) = ready {
@@ -194,7 +193,7 @@ impl<H: Handler> Lane<H> {
         let mut size = 0;
         let mut next = first;
         loop {
-            let arrived = Arrived::read(next.ok_or_else(ended)??, intake);
+            let arrived = D::read(next.ok_or_else(ended)??, intake);
             size += arrived.letter.body.len();
             batch.push(arrived);
             if batch.len() >= count || size >= bytes {
@@ -209,7 +208,7 @@ impl<H: Handler> Lane<H> {
     }
 
     /// Decides and commits, however long the database is away.
-    async fn settle(&mut self, items: &[Arc<Item<H::Command>>]) -> Result<Settlement, End> {
+    async fn settle(&mut self, items: &[Arc<D::Item>]) -> Result<Settlement, End> {
         if items.is_empty() {
             return Ok(Settlement::default());
         }
@@ -217,7 +216,7 @@ impl<H: Handler> Lane<H> {
         let mut pauses = Backoff::new(self.shared.settings.retry_max);
         let mut held = true;
         loop {
-            let failure = match self.clerk.settle(items, &self.published).await {
+            let failure = match self.desk.settle(items, &self.published).await {
                 Ok(settlement) => {
                     // Repeats alone write nothing, and so mark nothing.
                     if !settlement.batches.is_empty() {
@@ -246,25 +245,25 @@ impl<H: Handler> Lane<H> {
     }
 
     /// Publishes dead letters and events.
-    async fn publish(&mut self, batch: &Batch<H>, settlement: &Settlement) -> Result<(), End> {
+    async fn publish(&mut self, batch: &Batch<D>, settlement: &Settlement) -> Result<(), End> {
         let now = OffsetDateTime::now_utc();
         let mut verdicts = settlement.verdicts.iter();
         let mut dead = Vec::new();
         for arrived in batch {
-            let why = match &arrived.command {
+            let why = match &arrived.item {
                 Err(malformed) => malformed,
                 Ok(_) => match verdicts.next() {
                     Some(Verdict::Dead(why)) => why,
                     _ => continue,
                 },
             };
-            dead.push((&arrived.letter, why, self.clerk.rules().seal_letter(&arrived.letter.body)));
+            dead.push((&arrived.letter, why, self.desk.seal_letter(&arrived.letter.body)));
         }
         if !dead.is_empty() {
             let letters: Vec<_> = dead
                 .iter()
                 .map(|(letter, why, sealed)| {
-                    letter.dead(H::WORKER, &self.dead_queue, why, sealed.as_ref(), now)
+                    letter.dead(D::WORKER, &self.dead_queue, why, sealed.as_ref(), now)
                 })
                 .collect();
             self.publish_letters(&letters).await?;
@@ -332,12 +331,12 @@ impl<H: Handler> Lane<H> {
         }
         let published = std::mem::take(&mut self.published);
         let limit = self.shared.settings.database_timeout;
-        let marked = match self.clerk.store().await {
+        let marked = match self.desk.access().store().await {
             Ok(store) => tokio::time::timeout(limit, store.mark_published(&published)).await,
             Err(failure) => Ok(Err(failure)),
         };
-        if let Err(failure) = marked.unwrap_or_else(|_| Err(crate::clerk::no_answer())) {
-            self.clerk.note(&failure);
+        if let Err(failure) = marked.unwrap_or_else(|_| Err(desk::no_answer())) {
+            self.desk.access().note(&failure);
             warn!(lane = self.name, %failure, "published batches could not be marked; the sweep repeats them");
         }
     }

@@ -7,11 +7,13 @@ mod backoff;
 pub mod broker;
 mod chores;
 mod clerk;
-mod fault;
+mod desk;
+pub mod fault;
 mod health;
 mod intake;
 mod lane;
 pub mod management;
+mod recorder;
 pub mod settings;
 pub mod submit;
 mod supervisor;
@@ -26,6 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use contract::Malformed;
+use ledger::decide::Verdict;
 use ledger::vault::Sealed;
 use ledger::{Failure, Item, Rules, Store};
 use tokio::runtime::Runtime;
@@ -33,7 +37,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::health::Health;
+use crate::clerk::Clerk;
+use crate::desk::{Access, Desk};
+pub use crate::health::Health;
+use crate::recorder::Recorder;
 use crate::settings::{Reader, Settings};
 use crate::supervisor::Supervisor;
 
@@ -70,45 +77,128 @@ struct Arguments {
     config: Option<PathBuf>,
 }
 
+/// A worker that makes something of events, which are settled by whoever published them: what it makes is its own.
+pub trait Subscriber: std::fmt::Debug + Send + Sync + 'static {
+    /// Its name: of its queue, its role, its logs.
+    const WORKER: &'static str;
+
+    /// What it understands of an event.
+    type Event: std::fmt::Debug + Send + Sync + 'static;
+
+    /// Reads an event's bytes.
+    ///
+    /// # Errors
+    /// It is none that this worker expects.
+    fn read(body: &[u8]) -> Result<Self::Event, Malformed>;
+
+    /// Records what follows from events, durably, before they are acked; one verdict each, in their order. An event can
+    /// come twice.
+    fn record(
+        &self,
+        store: &mut Store,
+        events: &[Arc<Self::Event>],
+    ) -> impl Future<Output = Result<Vec<Verdict>, Failure>> + Send;
+
+    /// Events that should have come long ago and did not, without the first `skip`, at most `limit`: an event is the
+    /// fast path, the ledger is the truth.
+    fn overlooked(
+        &self,
+        store: &mut Store,
+        skip: i64,
+        limit: i64,
+    ) -> impl Future<Output = Result<Vec<Arc<Self::Event>>, Failure>> + Send;
+
+    /// What it does besides, whether the broker is there or not, until it is told to stop.
+    fn beside(self: Arc<Self>, work: Beside) -> impl Future<Output = ()> + Send;
+}
+
+/// What [`Subscriber::beside`] works with.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// How the ledger is reached.
+    pub ledger: ledger::store::Settings,
+    /// The worker's settings.
+    pub settings: Arc<Settings>,
+    /// Where it says what troubles it.
+    pub health: Health,
+    /// Cancelled when the process is to end.
+    pub shutdown: CancellationToken,
+}
+
 /// Runs a worker until SIGTERM or SIGINT. Fails at once, naming all problems, if its settings are not usable;
 /// afterwards it never gives up.
 ///
 /// `rules` makes the worker of the settings, and reads those that only this worker has; it returns `None` if it
 /// cannot because one of them is missing or wrong, which the reader has noted.
 pub fn main<H: Handler>(rules: impl FnOnce(&Settings, &mut Reader) -> Option<H>) -> ExitCode {
+    start(H::WORKER, rules, |rules, _| {
+        let desk = move |access| Clerk::new(Arc::clone(&rules), access);
+        (desk, std::future::ready(()))
+    })
+}
+
+/// [`main`] for a worker that listens to events.
+pub fn listen<S: Subscriber>(subscriber: impl FnOnce(&Settings, &mut Reader) -> Option<S>) -> ExitCode {
+    start(S::WORKER, subscriber, |subscriber, work| {
+        let beside = Arc::clone(&subscriber).beside(work);
+        let desk = move |access| Recorder::new(Arc::clone(&subscriber), access);
+        (desk, beside)
+    })
+}
+
+fn start<T, D, F, B>(
+    name: &'static str,
+    build: impl FnOnce(&Settings, &mut Reader) -> Option<T>,
+    begin: impl FnOnce(Arc<T>, Beside) -> (F, B),
+) -> ExitCode
+where
+    D: Desk,
+    F: Fn(Access) -> D,
+    B: Future<Output = ()> + Send,
+{
     let arguments = Arguments::parse();
-    let (rules, settings, ledger, runtime) = match prepare(arguments.config.as_deref(), rules) {
+    let (made, settings, ledger, runtime) = match prepare(name, arguments.config.as_deref(), build) {
         Ok(prepared) => prepared,
         Err(problem) => {
             use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "{}: {problem}", H::WORKER);
+            let _ = writeln!(std::io::stderr(), "{name}: {problem}");
             return ExitCode::FAILURE;
         }
     };
     telemetry::start(&settings);
-    runtime.block_on(run(Arc::new(rules), Arc::new(settings), ledger))
+    let work = Beside {
+        ledger,
+        settings: Arc::new(settings),
+        health: Health::starting(),
+        shutdown: CancellationToken::new(),
+    };
+    let (desk, beside) = begin(Arc::new(made), work.clone());
+    runtime.block_on(run(name, desk, work, beside))
 }
 
 /// Everything that can be wrong before the worker starts.
-fn prepare<H: Handler>(
+fn prepare<T>(
+    name: &str,
     file: Option<&Path>,
-    rules: impl FnOnce(&Settings, &mut Reader) -> Option<H>,
-) -> Result<(H, Settings, ledger::store::Settings, Runtime), String> {
+    build: impl FnOnce(&Settings, &mut Reader) -> Option<T>,
+) -> Result<(T, Settings, ledger::store::Settings, Runtime), String> {
     let mut reader = Reader::new(file);
     let settings = Settings::read(&mut reader);
-    let rules = rules(&settings, &mut reader);
+    let made = build(&settings, &mut reader);
     reader.finish().map_err(|error| error.to_string())?;
-    let rules = rules.ok_or("the worker cannot be made of its settings")?;
-    let ledger = settings.ledger(&format!("saldo {}", H::WORKER))?;
+    let made = made.ok_or("the worker cannot be made of its settings")?;
+    let ledger = settings.ledger(&format!("saldo {name}"))?;
     let runtime = Runtime::new().map_err(|error| error.to_string())?;
-    Ok((rules, settings, ledger, runtime))
+    Ok((made, settings, ledger, runtime))
 }
 
-async fn run<H: Handler>(
-    rules: Arc<H>,
-    settings: Arc<Settings>,
-    ledger: ledger::store::Settings,
+async fn run<D: Desk>(
+    name: &'static str,
+    desk: impl Fn(Access) -> D,
+    work: Beside,
+    beside: impl Future<Output = ()> + Send,
 ) -> ExitCode {
+    let Beside { ledger, settings, health, shutdown } = work;
     let address = settings.health_listen;
     let listener = match health::bind(address).await {
         Ok(listener) => listener,
@@ -117,7 +207,6 @@ async fn run<H: Handler>(
             return ExitCode::FAILURE;
         }
     };
-    let shutdown = CancellationToken::new();
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
         error!("signals cannot be received");
@@ -132,12 +221,12 @@ async fn run<H: Handler>(
         info!("stopping: finishing what is under way, returning what is not");
         stop.cancel();
     });
-    let health = Health::starting();
     // Answers until the end: a worker that is draining is live, and not ready.
     let served = CancellationToken::new();
     let answering = tokio::spawn(health::serve(listener, health.clone(), served.clone()));
-    info!(worker = H::WORKER, version = env!("CARGO_PKG_VERSION"), %address, "started");
-    Supervisor { rules, settings, ledger, health, shutdown }.run().await;
+    info!(worker = name, version = env!("CARGO_PKG_VERSION"), %address, "started");
+    let supervisor = Supervisor { desk, settings, ledger, health, shutdown };
+    tokio::join!(supervisor.run(), beside);
     served.cancel();
     // A client that never finishes its question does not keep the process.
     let _ = tokio::time::timeout(LAST_ANSWERS, answering).await;

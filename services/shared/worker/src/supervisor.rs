@@ -15,11 +15,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::Handler;
 use crate::backoff::Backoff;
 use crate::broker::{self, BrokerError, Publisher};
 use crate::chores::Chores;
-use crate::clerk::Clerk;
+use crate::desk::{Access, Desk};
 use crate::health::Health;
 use crate::lane::{End, Lane, Shared};
 use crate::settings::Settings;
@@ -51,8 +50,9 @@ pub(crate) enum OpenError {
     Lanes(BrokerError),
 }
 
-pub(crate) struct Supervisor<H: Handler> {
-    pub(crate) rules: Arc<H>,
+pub(crate) struct Supervisor<D, F: Fn(Access) -> D> {
+    /// Makes a desk, with a connection of its own.
+    pub(crate) desk: F,
     pub(crate) settings: Arc<Settings>,
     pub(crate) ledger: ledger::store::Settings,
     pub(crate) health: Health,
@@ -60,15 +60,15 @@ pub(crate) struct Supervisor<H: Handler> {
 }
 
 /// Two connections and what runs on them.
-struct Session<H: Handler> {
+struct Session<D> {
     shared: Arc<Shared>,
     consume: Connection,
     publish: Arc<Connection>,
-    lanes: Vec<Lane<H>>,
-    chores: Chores<H>,
+    lanes: Vec<Lane<D>>,
+    chores: Chores<D>,
 }
 
-impl<H: Handler> Supervisor<H> {
+impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
     /// Works until the shutdown token is cancelled.
     pub(crate) async fn run(self) {
         let mut pauses = Backoff::new(self.settings.retry_max);
@@ -138,19 +138,19 @@ impl<H: Handler> Supervisor<H> {
 
     /// Opens a session; after one that could not publish, only once everything committed is published: commands
     /// taken meanwhile would only come back, and count as delivered once more each time.
-    async fn open(&self, careful: bool, unpublished: bool) -> Result<Session<H>, OpenError> {
+    async fn open(&self, careful: bool, unpublished: bool) -> Result<Session<D>, OpenError> {
         let settings = &self.settings;
         let connect = |purpose: &str| {
-            let name = format!("{} {purpose}", H::WORKER);
+            let name = format!("{} {purpose}", D::WORKER);
             async move { broker::connect(&settings.broker_url, &name, settings.connect_timeout).await }
         };
         let publish = Arc::new(connect("publish").await?);
-        topology::check_existence(&publish, H::WORKER).await?;
+        topology::check_existence(&publish, D::WORKER).await?;
         let publisher = Publisher::open(Arc::clone(&publish), settings.publish_timeout).await?;
         publisher.probe().await?;
-        let clerk = || Clerk::new(Arc::clone(&self.rules), self.ledger.clone(), Arc::clone(settings));
-        let mut first = clerk();
-        first.store().await?;
+        let desk = || (self.desk)(Access::new(self.ledger.clone(), Arc::clone(settings)));
+        let mut first = desk();
+        first.access().store().await?;
 
         let shared = Arc::new(Shared {
             settings: Arc::clone(settings),
@@ -168,14 +168,14 @@ impl<H: Handler> Supervisor<H> {
         let consume = connect("consume").await?;
         let mut lanes = Vec::new();
         for number in 1..=if careful { 1 } else { settings.lanes } {
-            let lane = Lane::open(number, Arc::clone(&shared), clerk(), &consume, &publish).await;
+            let lane = Lane::open(number, Arc::clone(&shared), desk(), &consume, &publish).await;
             lanes.push(lane.map_err(OpenError::Lanes)?);
         }
         Ok(Session { shared, consume, publish, lanes, chores })
     }
 }
 
-impl<H: Handler> Session<H> {
+impl<D: Desk> Session<D> {
     /// Runs until one part ends, and then ends the others: each finishes the batch it has under way.
     async fn run(self) -> End {
         let Self { shared, consume, publish, lanes, chores } = self;

@@ -5,7 +5,7 @@
 //! `deploy/rabbitmq/definitions.json` is written from here. The management API's side is in
 //! [`crate::management`]; a worker itself only checks that its objects exist ([`check_existence`]).
 
-use contract::{adjustment, commission, directory, withdrawal};
+use contract::{adjustment, commission, directory, notification, withdrawal};
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ErrorKind, ExchangeKind};
@@ -30,12 +30,25 @@ pub fn dead_queue(worker: &str) -> String {
     format!("saldo.{worker}.dead")
 }
 
-/// Workers and the routing keys their queues are bound with.
-const WORKERS: [(&str, &[&str]); 4] = [
-    (commission::WORKER, &[commission::ROUTING]),
-    (adjustment::WORKER, &[adjustment::ROUTING]),
-    (withdrawal::WORKER, &[withdrawal::ROUTING]),
-    (directory::WORKER, &directory::ROUTING),
+/// A worker's queue.
+#[derive(Debug, Clone, Copy)]
+struct Consumer {
+    worker: &'static str,
+    exchange: &'static str,
+    routing: &'static [&'static str],
+}
+
+const fn commands(worker: &'static str, routing: &'static [&'static str]) -> Consumer {
+    Consumer { worker, exchange: COMMANDS, routing }
+}
+
+/// The workers and what their queues are bound to.
+const WORKERS: [Consumer; 5] = [
+    commands(commission::WORKER, &[commission::ROUTING]),
+    commands(adjustment::WORKER, &[adjustment::ROUTING]),
+    commands(withdrawal::WORKER, &[withdrawal::ROUTING]),
+    commands(directory::WORKER, &directory::ROUTING),
+    Consumer { worker: notification::WORKER, exchange: EVENTS, routing: &notification::ROUTING },
 ];
 
 /// Limits that operators may change.
@@ -151,34 +164,43 @@ impl Topology {
         // Dead letters and strays are never dropped by Saldo's own policies.
         topology.policies.push(Policy {
             name: "saldo.kept".to_owned(),
-            pattern: format!(r"^saldo\.(unroutable|({})\.dead)$", WORKERS.map(|(name, _)| name).join("|")),
+            pattern: format!(
+                r"^saldo\.(unroutable|({})\.dead)$",
+                WORKERS.map(|consumer| consumer.worker).join("|")
+            ),
             priority: 10,
             // Operators look at dead letters again and again; 4.x would drop one at the 21st look.
             definition: object(json!({ "delivery-limit": 1_000_000 })),
         });
-        for (worker, routing_keys) in WORKERS {
-            topology.add_worker(worker, routing_keys, limits);
+        for consumer in WORKERS {
+            topology.add_worker(consumer, limits);
         }
         topology
     }
 
-    fn add_worker(&mut self, worker: &str, routing_keys: &[&str], limits: Limits) {
+    fn add_worker(&mut self, consumer: Consumer, limits: Limits) {
+        let Consumer { worker, exchange, routing } = consumer;
         let (queue, dead) = (queue(worker), dead_queue(worker));
-        self.queues.push(Queue {
-            name: queue.clone(),
-            arguments: object(json!({
+        let arguments = if exchange == COMMANDS {
+            // A command is never dropped: a full queue pushes back on publishers.
+            json!({
                 "x-queue-type": "quorum",
                 "x-dead-letter-exchange": DEAD,
                 "x-dead-letter-routing-key": dead,
                 "x-dead-letter-strategy": "at-least-once",
                 "x-overflow": "reject-publish",
-            })),
-        });
+            })
+        } else {
+            // What is dropped is found in the ledger; with a target for dead letters, it would all go there.
+            json!({ "x-queue-type": "quorum", "x-overflow": "drop-head" })
+        };
+        let bytes = if exchange == COMMANDS { limits.queue_bytes } else { limits.subscriber_bytes };
+        self.queues.push(Queue { name: queue.clone(), arguments: object(arguments) });
         self.queues
             .push(Queue { name: dead.clone(), arguments: object(json!({ "x-queue-type": "quorum" })) });
         self.bindings.push(Binding { exchange: DEAD, queue: dead.clone(), routing_key: dead });
-        self.bindings.extend(routing_keys.iter().map(|routing_key| Binding {
-            exchange: COMMANDS,
+        self.bindings.extend(routing.iter().map(|routing_key| Binding {
+            exchange,
             queue: queue.clone(),
             routing_key: (*routing_key).to_owned(),
         }));
@@ -187,7 +209,7 @@ impl Topology {
             pattern: format!("^{}$", queue.replace('.', r"\.")),
             priority: 10,
             definition: object(json!({
-                "delivery-limit": limits.delivery_limit, "max-length-bytes": limits.queue_bytes,
+                "delivery-limit": limits.delivery_limit, "max-length-bytes": bytes,
             })),
         });
     }
@@ -280,7 +302,8 @@ mod tests {
         assert_eq!(bound("saldo.adjustments"), ["*.adjustment.#"]);
         assert_eq!(bound("saldo.withdrawals"), ["*.withdrawal.#"]);
         assert_eq!(bound("saldo.directory"), ["*.customer.#", "*.payout-method.#", "*.preferences.#"]);
-        for (worker, _) in WORKERS {
+        assert_eq!(bound("saldo.notifier"), notification::ROUTING);
+        for Consumer { worker, .. } in WORKERS {
             assert_eq!(bound(&dead_queue(worker)), [dead_queue(worker)]);
             let exact = format!(r"^saldo\.{worker}$");
             assert_eq!(topology.policies.iter().filter(|policy| policy.pattern == exact).count(), 1);
@@ -288,7 +311,7 @@ mod tests {
         let kept = topology.policies.iter().find(|policy| policy.name == "saldo.kept").unwrap();
         assert_eq!(
             kept.pattern,
-            r"^saldo\.(unroutable|(commissions|adjustments|withdrawals|directory)\.dead)$"
+            r"^saldo\.(unroutable|(commissions|adjustments|withdrawals|directory|notifier)\.dead)$"
         );
     }
 
