@@ -3,6 +3,7 @@
 --
 --   saldo_owner        owns everything, cannot log in; `saldo migrate` becomes it
 --   saldo_commissions, saldo_adjustments, saldo_directory, saldo_withdrawals   a worker each
+--   saldo_notifier     tells people what became of withdrawals
 --   saldo_operator     the command line: reads everything but what is sealed
 --   saldo_treasurer    reveals payout details, and encrypts them with another key
 --
@@ -14,8 +15,8 @@ BEGIN
     FOR wanted IN
         SELECT * FROM (VALUES
             ('saldo_owner', 'NOLOGIN'), ('saldo_commissions', 'LOGIN'), ('saldo_adjustments', 'LOGIN'),
-            ('saldo_directory', 'LOGIN'), ('saldo_withdrawals', 'LOGIN'), ('saldo_operator', 'LOGIN'),
-            ('saldo_treasurer', 'LOGIN')
+            ('saldo_directory', 'LOGIN'), ('saldo_withdrawals', 'LOGIN'), ('saldo_notifier', 'LOGIN'),
+            ('saldo_operator', 'LOGIN'), ('saldo_treasurer', 'LOGIN')
         ) AS roles (name, login)
     LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.name) THEN

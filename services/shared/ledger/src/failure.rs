@@ -28,7 +28,7 @@ pub enum Failure {
 }
 
 /// Constraints whose violation means that another lane was faster.
-const RACES: [&str; 7] = [
+const RACES: [&str; 8] = [
     "inbox_pkey",
     "waiting_pkey",
     "commission_pkey",
@@ -36,6 +36,7 @@ const RACES: [&str; 7] = [
     "merchant_pkey",
     "customer_pkey",
     "payout_method_pkey",
+    "notice_pkey",
 ];
 
 impl From<sqlx::Error> for Failure {

@@ -13,6 +13,7 @@ mod accounts;
 mod chain;
 mod customers;
 mod export;
+mod mails;
 mod operations;
 mod outcomes;
 mod standing;
@@ -25,6 +26,7 @@ pub use customers::{
     Customer, CustomerSort, CustomersFrom, CustomersPage, CustomersWanted, customer, customers,
 };
 pub use export::{Journal, JournalEntry, Opening};
+pub use mails::{Mail, MailState, MailsPage, MailsWanted, mails};
 pub use operations::{Operation, OperationsFrom, OperationsPage, Period, last_operation, operations};
 pub use outcomes::{Outcome, outcome, outcomes};
 pub use standing::{Standing, standing};

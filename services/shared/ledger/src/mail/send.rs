@@ -1,0 +1,395 @@
+//! From a mail that is due to what became of the attempt to send it.
+
+use std::time::Duration;
+
+use contract::notification::{self, FailureReason, NotificationFailed};
+use contract::{
+    CommandKey, CustomerId, Email, Event, EventData, LengthPrefixed, MailKind, MerchantId, Origin,
+    PayoutKind, Preferences, Timestamp, WithdrawalId, WithdrawalState,
+};
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use sqlx::{Connection, PgTransaction};
+
+use super::record::unexpected;
+use super::{MailContent, MailItem, MailShop};
+use crate::{Failure, Store};
+
+/// The source of the keys under which failures are kept as outcomes.
+const SOURCE: &str = "/saldo/notifier";
+
+/// What stands in the inbox as the type of what fails a mail: nobody can send it.
+const FAIL: &str = "notification.fail.v1";
+
+/// A mail that is this process's to send until the lease is over.
+#[derive(Debug, Clone)]
+pub struct LeasedMail {
+    /// Its number.
+    pub id: i64,
+    /// Whose.
+    pub merchant: MerchantId,
+    /// What it is for.
+    pub kind: MailKind,
+    /// To this address.
+    pub recipient: Email,
+    /// How often it was leased, this time included.
+    pub attempts: i32,
+    /// How often an operator had it sent again.
+    pub resent: i32,
+    /// When it came about.
+    pub created_at: Timestamp,
+    /// Whether it has been tried for as long as it may be.
+    pub expired: bool,
+}
+
+/// What a mail is written from, and the first event that it tells of.
+#[derive(Debug)]
+pub struct Written {
+    /// All that it tells.
+    pub content: MailContent,
+    /// The id of the first event.
+    pub event: String,
+}
+
+/// What came of an attempt, in the mail server's words or, where it said nothing, in ours; no addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The last status, such as 451.
+    pub status: Option<u16>,
+    /// One line of at most 400 characters.
+    pub text: String,
+}
+
+impl Answer {
+    fn status(&self) -> Option<i16> {
+        self.status.and_then(|status| i16::try_from(status).ok())
+    }
+}
+
+impl Store {
+    /// Whose mail has been due for the longest, besides these merchants'. Mails that were tried before count only with
+    /// `retries`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn next_mail_of(
+        &mut self,
+        busy: &[MerchantId],
+        retries: bool,
+    ) -> Result<Option<MerchantId>, Failure> {
+        let busy: Vec<_> = busy.iter().map(ToString::to_string).collect();
+        let merchant = sqlx::query_scalar!(
+            "SELECT merchant FROM mail
+             WHERE state = 'due' AND next_attempt_at <= statement_timestamp()
+               AND merchant <> ALL($1) AND ($2 OR attempts = 0)
+             ORDER BY next_attempt_at, id LIMIT 1",
+            &busy,
+            retries,
+        )
+        .fetch_optional(self.connection())
+        .await?;
+        merchant.map(|merchant| merchant.parse().map_err(|_| unexpected())).transpose()
+    }
+
+    /// Leases a merchant's mail that has been due for the longest. `None` if others have taken what there was.
+    ///
+    /// # Errors
+    /// The database's; the lease may then have been taken, and runs out.
+    pub async fn lease_mail(
+        &mut self,
+        merchant: &MerchantId,
+        retries: bool,
+        lease: Duration,
+    ) -> Result<Option<LeasedMail>, Failure> {
+        let row = sqlx::query!(
+            r#"UPDATE mail
+               SET attempts = attempts + 1, attempted_at = statement_timestamp(),
+                   next_attempt_at = statement_timestamp() + $3::float8 * interval '1 second'
+               WHERE id = (SELECT id FROM mail
+                           WHERE state = 'due' AND next_attempt_at <= statement_timestamp()
+                             AND merchant = $1 AND ($2 OR attempts = 0)
+                           ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+               RETURNING id, kind, recipient, attempts, resent, created_at,
+                         give_up_at <= statement_timestamp() AS "expired!""#,
+            merchant.as_str(),
+            retries,
+            lease.as_secs_f64(),
+        )
+        .fetch_optional(self.connection())
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(LeasedMail {
+            id: row.id,
+            merchant: merchant.clone(),
+            kind: row.kind.parse().map_err(|_| unexpected())?,
+            recipient: row.recipient.parse().map_err(|_| unexpected())?,
+            attempts: row.attempts,
+            resent: row.resent,
+            created_at: row.created_at.into(),
+            expired: row.expired,
+        }))
+    }
+
+    /// What a mail tells, as the ledger has it now.
+    ///
+    /// # Errors
+    /// The database's, or it holds what no version of Saldo writes.
+    pub async fn mail_content(&mut self, mail: &LeasedMail) -> Result<Written, Failure> {
+        let shop =
+            sqlx::query!("SELECT name, preferences FROM merchant WHERE id = $1", mail.merchant.as_str())
+                .fetch_one(self.connection())
+                .await?;
+        let preferences: Preferences = serde_json::from_value(shop.preferences).map_err(|_| unexpected())?;
+        let rows = sqlx::query!(
+            r#"SELECT d.withdrawal, d.state, t.recorded_at, w.requested_at, a.customer,
+                      c.name AS "name?", c.locale AS "locale?", i.outcome AS "outcome!"
+               FROM delivery d
+               JOIN withdrawal_transition t ON (t.withdrawal, t.state) = (d.withdrawal, d.state)
+               JOIN withdrawal w ON w.key = d.withdrawal
+               JOIN account a ON a.id = w.account_id
+               JOIN inbox i ON i.key = t.command
+               LEFT JOIN customer c ON (c.merchant, c.id) = (a.merchant, a.customer)
+               WHERE d.mail_id = $1
+               ORDER BY t.recorded_at, d.withdrawal"#,
+            mail.id,
+        )
+        .fetch_all(self.connection())
+        .await?;
+        let mut locale = None;
+        let mut items = Vec::with_capacity(rows.len());
+        let mut first = None;
+        for row in rows {
+            if mail.kind.audience() == notification::Audience::Customer {
+                locale = row.locale.and_then(|locale| locale.parse().ok());
+            }
+            let state: WithdrawalState = row.state.parse().map_err(|_| unexpected())?;
+            let told = Told::of(&row.outcome, state).ok_or_else(unexpected)?;
+            first.get_or_insert(told.id);
+            let customer: CustomerId = row.customer.parse().map_err(|_| unexpected())?;
+            items.push(told.data.item(state, customer, row.name, row.recorded_at, row.requested_at)?);
+        }
+        let shop = MailShop {
+            id: mail.merchant.clone(),
+            name: shop.name,
+            default_locale: preferences.default_locale,
+            texts: preferences.mails,
+        };
+        let content = MailContent { kind: mail.kind, shop, locale, items };
+        Ok(Written { content, event: first.ok_or_else(unexpected)? })
+    }
+
+    /// The mail server has taken it. `false` if the attempt is no longer this process's to settle.
+    ///
+    /// # Errors
+    /// The database's; the mail is then sent once more when its lease is over.
+    pub async fn mail_sent(&mut self, mail: &LeasedMail, answer: &Answer) -> Result<bool, Failure> {
+        let settled = sqlx::query!(
+            "UPDATE mail SET state = 'sent', ended_at = statement_timestamp(), status = $3, answer = $4
+             WHERE id = $1 AND attempts = $2 AND state = 'due'",
+            mail.id,
+            mail.attempts,
+            answer.status(),
+            &answer.text,
+        )
+        .execute(self.connection())
+        .await?;
+        Ok(settled.rows_affected() == 1)
+    }
+
+    /// It is tried again after this. `false` if the attempt is no longer this process's to settle.
+    ///
+    /// # Errors
+    /// The database's; the mail is then tried again when its lease is over.
+    pub async fn mail_postponed(
+        &mut self,
+        mail: &LeasedMail,
+        answer: &Answer,
+        pause: Duration,
+    ) -> Result<bool, Failure> {
+        let settled = sqlx::query!(
+            "UPDATE mail SET next_attempt_at = statement_timestamp() + $5::float8 * interval '1 second',
+                             status = $3, answer = $4
+             WHERE id = $1 AND attempts = $2 AND state = 'due'",
+            mail.id,
+            mail.attempts,
+            answer.status(),
+            &answer.text,
+            pause.as_secs_f64(),
+        )
+        .execute(self.connection())
+        .await?;
+        Ok(settled.rows_affected() == 1)
+    }
+
+    /// It is given up: with it, `notification.failed` is committed like the outcome of a command, for the sweep to publish.
+    /// Without an answer, the one from the attempt before stays. `false` if the attempt is no longer this process's to
+    /// settle.
+    ///
+    /// # Errors
+    /// The database's; the mail is then tried again when its lease is over.
+    pub async fn mail_failed(
+        &mut self,
+        mail: &LeasedMail,
+        reason: FailureReason,
+        answer: Option<&Answer>,
+    ) -> Result<bool, Failure> {
+        let mut transaction = self.connection().begin().await?;
+        let settled = sqlx::query!(
+            "UPDATE mail SET state = 'failed', ended_at = statement_timestamp(),
+                             status = CASE WHEN $3 THEN $4 ELSE status END, answer = CASE WHEN $3 THEN $5 ELSE answer END
+             WHERE id = $1 AND attempts = $2 AND state = 'due' RETURNING status, ended_at",
+            mail.id,
+            mail.attempts,
+            answer.is_some(),
+            answer.and_then(Answer::status),
+            answer.map(|answer| answer.text.as_str()),
+        )
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(row) = settled else { return Ok(false) };
+        let withdrawals = sqlx::query_scalar!(
+            "SELECT DISTINCT withdrawal FROM delivery WHERE mail_id = $1 ORDER BY 1",
+            mail.id
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        let withdrawals = withdrawals.into_iter().map(|key| {
+            key.try_into().map(|key| WithdrawalId(contract::KeyHash(key))).map_err(|_| unexpected())
+        });
+        let failed = NotificationFailed {
+            merchant: mail.merchant.clone(),
+            mail: mail.id,
+            kind: mail.kind,
+            audience: mail.kind.audience(),
+            recipient: mail.recipient.masked(),
+            withdrawals: withdrawals.collect::<Result<_, _>>()?,
+            reason,
+            status: row.status.and_then(|status| u16::try_from(status).ok()),
+            attempts: mail.attempts,
+        };
+        let at = row.ended_at.ok_or_else(unexpected)?;
+        outcome(&mut transaction, mail, &failed, at.into()).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+}
+
+/// Commits the event as an outcome: of a key that only this attempt has.
+async fn outcome(
+    transaction: &mut PgTransaction<'_>,
+    mail: &LeasedMail,
+    failed: &NotificationFailed,
+    time: Timestamp,
+) -> Result<(), Failure> {
+    let id = format!("mail-{}-{}", mail.id, mail.attempts);
+    let cause = CommandKey {
+        merchant: mail.merchant.clone(),
+        source: SOURCE.parse().map_err(|_| unexpected())?,
+        id: id.parse().map_err(|_| unexpected())?,
+    };
+    let origin = Origin { worker: notification::WORKER, cause: &cause, traceparent: None, time };
+    let event = Event::compose(origin, failed).map_err(|_| unexpected())?;
+    let content = LengthPrefixed::new().part(NotificationFailed::TYPE).part(&id).finish();
+    let batch =
+        sqlx::query_scalar!("INSERT INTO batch (worker) VALUES ($1) RETURNING id", notification::WORKER)
+            .fetch_one(&mut **transaction)
+            .await?;
+    sqlx::query!(
+        "INSERT INTO inbox (key, batch_id, position, merchant, source, id, type, content, outcome)
+         VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8)",
+        &cause.hash().0[..],
+        batch,
+        cause.merchant.as_str(),
+        SOURCE,
+        &id,
+        FAIL,
+        &content[..],
+        &event.body,
+    )
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// What is read of an event of a withdrawal. Fields that later versions add are nobody's business here.
+#[derive(Deserialize)]
+struct Told {
+    id: String,
+    #[serde(rename = "type")]
+    message_type: String,
+    data: Data,
+}
+
+/// Its type, to find it among the others of its command.
+#[derive(Deserialize)]
+struct Typed {
+    #[serde(rename = "type")]
+    message_type: String,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    withdrawal: WithdrawalId,
+    amount: String,
+    currency: contract::Currency,
+    payout: Payout,
+    minimum: Option<String>,
+    note: Option<String>,
+    reason: Option<String>,
+    payment_reference: Option<String>,
+    account: Account,
+}
+
+#[derive(Deserialize)]
+struct Payout {
+    kind: PayoutKind,
+    masked: String,
+}
+
+#[derive(Deserialize)]
+struct Account {
+    balance: String,
+    held: String,
+}
+
+impl Told {
+    /// The event of this state among a command's.
+    fn of(outcome: &str, state: WithdrawalState) -> Option<Self> {
+        let wanted = format!("withdrawal.{state}.v1");
+        let line = outcome.lines().find(|line| {
+            serde_json::from_str::<Typed>(line).is_ok_and(|typed| typed.message_type == wanted)
+        })?;
+        serde_json::from_str::<Self>(line).ok().filter(|told| told.message_type == wanted)
+    }
+}
+
+impl Data {
+    fn item(
+        self,
+        state: WithdrawalState,
+        customer: CustomerId,
+        customer_name: Option<String>,
+        at: time::OffsetDateTime,
+        requested_at: time::OffsetDateTime,
+    ) -> Result<MailItem, Failure> {
+        let figure = |text: &str| text.parse::<Decimal>().map_err(|_| unexpected());
+        Ok(MailItem {
+            withdrawal: self.withdrawal,
+            state,
+            at,
+            requested_at,
+            customer,
+            customer_name,
+            amount: figure(&self.amount)?,
+            currency: self.currency,
+            payout_kind: self.payout.kind,
+            payout: self.payout.masked,
+            minimum: self.minimum.as_deref().map(figure).transpose()?,
+            balance: figure(&self.account.balance)?,
+            held: figure(&self.account.held)?,
+            note: self.note,
+            reason: self.reason,
+            payment_reference: self.payment_reference,
+        })
+    }
+}
