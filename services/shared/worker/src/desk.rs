@@ -107,7 +107,7 @@ impl Access {
     /// The connection; a new one only after its schema was checked.
     pub(crate) async fn store(&mut self) -> Result<&mut Store, Failure> {
         if self.store.is_none() {
-            let opened = timeout(self.settings.connect_timeout, open(&self.ledger)).await;
+            let opened = timeout(self.settings.connect_timeout, Store::open(&self.ledger)).await;
             self.store = Some(opened.map_err(|_| no_answer())??);
         }
         self.store.as_mut().ok_or_else(no_answer)
@@ -132,14 +132,6 @@ impl Access {
     pub(crate) fn limit(&self) -> std::time::Duration {
         self.settings.database_timeout
     }
-}
-
-async fn open(settings: &ledger::store::Settings) -> Result<Store, Failure> {
-    let mut store = Store::connect(settings).await?;
-    ledger::schema::check(store.connection())
-        .await
-        .map_err(|mismatch| Failure::Infrastructure { state: mismatch.to_string(), lost: true })?;
-    Ok(store)
 }
 
 /// The database did not answer in time; its connection is of no more use.

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use contract::notification::{self, FailureReason, NotificationFailed};
+use contract::notification::{self, Audience, FailureReason, NotificationFailed};
 use contract::{
-    CommandKey, CustomerId, Email, Event, EventData, LengthPrefixed, MailKind, MerchantId, Origin,
-    PayoutKind, Preferences, Timestamp, WithdrawalId, WithdrawalState,
+    CommandKey, Email, Event, EventData, LengthPrefixed, MailKind, MerchantId, Origin, PayoutKind,
+    Preferences, Timestamp, WithdrawalId, WithdrawalState,
 };
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use sqlx::{Connection, PgTransaction};
+use time::OffsetDateTime;
 
 use super::record::unexpected;
 use super::{MailContent, MailItem, MailShop};
@@ -130,18 +131,21 @@ impl Store {
         }))
     }
 
-    /// What a mail tells, as the ledger has it now.
+    /// What a mail tells, as the ledger has it now; `None` if that is nothing this version understands.
     ///
     /// # Errors
-    /// The database's, or it holds what no version of Saldo writes.
-    pub async fn mail_content(&mut self, mail: &LeasedMail) -> Result<Written, Failure> {
-        let shop =
-            sqlx::query!("SELECT name, preferences FROM merchant WHERE id = $1", mail.merchant.as_str())
-                .fetch_one(self.connection())
-                .await?;
-        let preferences: Preferences = serde_json::from_value(shop.preferences).map_err(|_| unexpected())?;
-        let rows = sqlx::query!(
-            r#"SELECT d.withdrawal, d.state, t.recorded_at, w.requested_at, a.customer,
+    /// The database's.
+    pub async fn mail_content(&mut self, mail: &LeasedMail) -> Result<Option<Written>, Failure> {
+        let shop = sqlx::query_as!(
+            ShopRow,
+            "SELECT name, preferences FROM merchant WHERE id = $1",
+            mail.merchant.as_str()
+        )
+        .fetch_one(self.connection())
+        .await?;
+        let rows = sqlx::query_as!(
+            ItemRow,
+            r#"SELECT d.state, t.recorded_at, w.requested_at, a.customer,
                       c.name AS "name?", c.locale AS "locale?", i.outcome AS "outcome!"
                FROM delivery d
                JOIN withdrawal_transition t ON (t.withdrawal, t.state) = (d.withdrawal, d.state)
@@ -155,27 +159,7 @@ impl Store {
         )
         .fetch_all(self.connection())
         .await?;
-        let mut locale = None;
-        let mut items = Vec::with_capacity(rows.len());
-        let mut first = None;
-        for row in rows {
-            if mail.kind.audience() == notification::Audience::Customer {
-                locale = row.locale.and_then(|locale| locale.parse().ok());
-            }
-            let state: WithdrawalState = row.state.parse().map_err(|_| unexpected())?;
-            let told = Told::of(&row.outcome, state).ok_or_else(unexpected)?;
-            first.get_or_insert(told.id);
-            let customer: CustomerId = row.customer.parse().map_err(|_| unexpected())?;
-            items.push(told.data.item(state, customer, row.name, row.recorded_at, row.requested_at)?);
-        }
-        let shop = MailShop {
-            id: mail.merchant.clone(),
-            name: shop.name,
-            default_locale: preferences.default_locale,
-            texts: preferences.mails,
-        };
-        let content = MailContent { kind: mail.kind, shop, locale, items };
-        Ok(Written { content, event: first.ok_or_else(unexpected)? })
+        Ok(written(mail, shop, rows))
     }
 
     /// The mail server has taken it. `false` if the attempt is no longer this process's to settle.
@@ -311,6 +295,43 @@ async fn outcome(
     Ok(())
 }
 
+struct ShopRow {
+    name: String,
+    preferences: serde_json::Value,
+}
+
+struct ItemRow {
+    state: String,
+    recorded_at: OffsetDateTime,
+    requested_at: OffsetDateTime,
+    customer: String,
+    name: Option<String>,
+    locale: Option<String>,
+    outcome: String,
+}
+
+fn written(mail: &LeasedMail, shop: ShopRow, rows: Vec<ItemRow>) -> Option<Written> {
+    let preferences: Preferences = serde_json::from_value(shop.preferences).ok()?;
+    let (mut locale, mut event) = (None, None);
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        if mail.kind.audience() == Audience::Customer {
+            locale = row.locale.as_ref().and_then(|locale| locale.parse().ok());
+        }
+        let told = Told::of(&row.outcome, row.state.parse().ok()?)?;
+        event.get_or_insert(told.id);
+        items.push(told.data.item(row.state.parse().ok()?, row)?);
+    }
+    let shop = MailShop {
+        id: mail.merchant.clone(),
+        name: shop.name,
+        default_locale: preferences.default_locale,
+        texts: preferences.mails,
+    };
+    let content = MailContent { kind: mail.kind, shop, locale, items };
+    Some(Written { content, event: event? })
+}
+
 /// What is read of an event of a withdrawal. Fields that later versions add are nobody's business here.
 #[derive(Deserialize)]
 struct Told {
@@ -364,27 +385,24 @@ impl Told {
 }
 
 impl Data {
-    fn item(
-        self,
-        state: WithdrawalState,
-        customer: CustomerId,
-        customer_name: Option<String>,
-        at: time::OffsetDateTime,
-        requested_at: time::OffsetDateTime,
-    ) -> Result<MailItem, Failure> {
-        let figure = |text: &str| text.parse::<Decimal>().map_err(|_| unexpected());
-        Ok(MailItem {
+    fn item(self, state: WithdrawalState, row: ItemRow) -> Option<MailItem> {
+        let figure = |text: &str| text.parse::<Decimal>().ok();
+        let minimum = match &self.minimum {
+            Some(minimum) => Some(figure(minimum)?),
+            None => None,
+        };
+        Some(MailItem {
             withdrawal: self.withdrawal,
             state,
-            at,
-            requested_at,
-            customer,
-            customer_name,
+            at: row.recorded_at,
+            requested_at: row.requested_at,
+            customer: row.customer.parse().ok()?,
+            customer_name: row.name,
             amount: figure(&self.amount)?,
             currency: self.currency,
             payout_kind: self.payout.kind,
             payout: self.payout.masked,
-            minimum: self.minimum.as_deref().map(figure).transpose()?,
+            minimum,
             balance: figure(&self.account.balance)?,
             held: figure(&self.account.held)?,
             note: self.note,

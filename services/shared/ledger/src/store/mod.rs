@@ -42,7 +42,7 @@ pub use settings::Settings;
 pub use sweep::Unpublished;
 
 use crate::decide::{Item, ItemOrigin, Plan, Verdict, decide};
-use crate::{Books, Failure, Rules};
+use crate::{Books, Failure, Rules, schema};
 
 /// The transaction that decided a batch, as the `batch` table numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +83,18 @@ impl Store {
     /// The database cannot be reached or refuses the login.
     pub async fn connect(settings: &Settings) -> Result<Self, Failure> {
         Ok(Self { connection: PgConnection::connect_with(settings.options()).await? })
+    }
+
+    /// Connects to a ledger with the schema that this program is written for.
+    ///
+    /// # Errors
+    /// As [`Self::connect`]'s, or the schema is another one.
+    pub async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let mut store = Self::connect(settings).await?;
+        schema::check(store.connection())
+            .await
+            .map_err(|mismatch| Failure::Infrastructure { state: mismatch.to_string(), lost: true })?;
+        Ok(store)
     }
 
     /// The connection, for checks.
