@@ -159,7 +159,7 @@ fn put_preferences(
         id: put.merchant.clone(),
         name: put.name.clone(),
         hold_days: put.hold_days,
-        preferences: put.preferences.clone(),
+        preferences: (*put.preferences).clone(),
         put_at: Some(received.time),
     });
     let event = PreferencesUpdated {

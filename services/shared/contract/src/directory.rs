@@ -14,7 +14,8 @@ use crate::money::per_currency::{self, PerCurrency};
 use crate::notification::MailPreferences;
 use crate::payout::{BankAccount, OtherMethod, PayoutMethod, Paypal};
 use crate::preferences::{
-    LocalizedText, MAX_RECIPIENTS, Preferences, WithdrawalPreferences, is_default, recipients, states,
+    LocalizedText, MAX_RECIPIENTS, MAX_STATES, Preferences, WithdrawalPreferences, is_default, recipients,
+    states,
 };
 use crate::{
     Actor, AmountOrZero, Currency, CustomerId, CustomerKind, Email, Locale, MerchantId, MerchantName,
@@ -147,9 +148,9 @@ pub struct PreferencesPut {
     /// Commissions are pending for so many days.
     #[serde(skip_serializing_if = "is_default")]
     pub hold_days: u16,
-    /// Everything else.
+    /// Everything else. Boxed: it is much larger than any other command.
     #[serde(flatten)]
-    pub preferences: Preferences,
+    pub preferences: Box<Preferences>,
 }
 
 /// Data of `preferences.put.v1`: all that a shop decides; what is absent has its default. Registers the shop.
@@ -185,7 +186,7 @@ pub struct PreferencesPutData {
     notify: Vec<Email>,
     /// Which states of a withdrawal its affiliate is told of by e-mail; none where absent.
     #[serde(default, deserialize_with = "states")]
-    #[schemars(length(max = 5), extend("uniqueItems" = true))]
+    #[schemars(length(max = MAX_STATES), extend("uniqueItems" = true))]
     notify_customer: Vec<WithdrawalState>,
     /// What mails say instead of the built-in words.
     #[serde(default, deserialize_with = "object")]
@@ -221,7 +222,7 @@ impl From<PreferencesPutData> for PreferencesPut {
             mails,
             withdrawals,
         };
-        Self { merchant, name, actor, hold_days, preferences }
+        Self { merchant, name, actor, hold_days, preferences: Box::new(preferences) }
     }
 }
 

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::event::event_data;
+use crate::json::object;
 use crate::preferences::{Localized, is_default};
 use crate::template::template_value;
 use crate::value::word_value;
@@ -20,6 +21,10 @@ pub const ROUTING: [&str; 5] = [
     "*.withdrawal.rejected",
     "*.withdrawal.cancelled",
 ];
+
+/// The source of what causes a [`NotificationFailed`]. That is no command: the id tells the mail, and which time it was
+/// given up, because an event's own id is made of its cause's.
+pub const CAUSE: &str = "/saldo/notifier/mails";
 
 word_value!(
     /// What a mail is for.
@@ -41,50 +46,78 @@ word_value!(
     }
 );
 
+impl MailKind {
+    /// Whom it is for.
+    pub fn audience(self) -> Audience {
+        match self {
+            Self::AdminRequested | Self::AdminDigest => Audience::Admin,
+            Self::CustomerRequested
+            | Self::CustomerApproved
+            | Self::CustomerPaid
+            | Self::CustomerRejected
+            | Self::CustomerCancelled => Audience::Customer,
+        }
+    }
+
+    /// The mail that tells an affiliate of a state.
+    pub fn for_customer(state: WithdrawalState) -> Self {
+        match state {
+            WithdrawalState::Requested => Self::CustomerRequested,
+            WithdrawalState::Approved => Self::CustomerApproved,
+            WithdrawalState::Paid => Self::CustomerPaid,
+            WithdrawalState::Rejected => Self::CustomerRejected,
+            WithdrawalState::Cancelled => Self::CustomerCancelled,
+        }
+    }
+}
+
+word_value!(
+    /// Whom a mail is for.
+    Audience {
+        /// A shop's staff.
+        Admin = "admin",
+        /// The affiliate whose withdrawal it is.
+        Customer = "customer",
+    }
+);
+
 /// What a shop says in its mails instead of the built-in words; what is absent stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schemars(inline)]
 pub struct MailPreferences {
-    /// To staff, of one request.
-    #[serde(skip_serializing_if = "is_default")]
+    /// To staff, when an affiliate has requested a withdrawal.
+    #[serde(deserialize_with = "object", skip_serializing_if = "is_default")]
     pub admin_requested: MailTexts<MailSubject, MailIntroduction>,
-    /// To staff, of several requests.
-    #[serde(skip_serializing_if = "is_default")]
+    /// To staff, when so many were requested that one mail tells of several.
+    #[serde(deserialize_with = "object", skip_serializing_if = "is_default")]
     pub admin_digest: MailTexts<DigestSubject, DigestIntroduction>,
-    /// To the affiliate who has asked.
-    #[serde(skip_serializing_if = "is_default")]
+    /// To the affiliate who has requested a withdrawal.
+    #[serde(deserialize_with = "object", skip_serializing_if = "is_default")]
     pub customer_requested: MailTexts<MailSubject, MailIntroduction>,
-    /// To the affiliate whose request is approved.
-    #[serde(skip_serializing_if = "is_default")]
+    /// To the affiliate whose withdrawal was approved.
+    #[serde(deserialize_with = "object", skip_serializing_if = "is_default")]
     pub customer_approved: MailTexts<MailSubject, MailIntroduction>,
-    /// To the affiliate who was paid.
-    #[serde(skip_serializing_if = "is_default")]
+    /// To the affiliate whose withdrawal was paid.
+    #[serde(deserialize_with = "object", skip_serializing_if = "is_default")]
     pub customer_paid: MailTexts<MailSubject, MailIntroduction>,
-    /// To the affiliate whose request is rejected.
-    #[serde(skip_serializing_if = "is_default")]
+    /// To the affiliate whose withdrawal was rejected.
+    #[serde(deserialize_with = "object", skip_serializing_if = "is_default")]
     pub customer_rejected: MailTexts<MailSubject, MailIntroduction>,
-    /// To the affiliate who has taken a request back.
-    #[serde(skip_serializing_if = "is_default")]
+    /// To the affiliate whose withdrawal was cancelled.
+    #[serde(deserialize_with = "object", skip_serializing_if = "is_default")]
     pub customer_cancelled: MailTexts<MailSubject, MailIntroduction>,
 }
 
 /// A mail's own subject and first paragraph, by language.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    bound(
-        serialize = "S: Serialize + PartialEq, I: Serialize + PartialEq",
-        deserialize = "S: Deserialize<'de>, I: Deserialize<'de>"
-    )
-)]
-#[schemars(inline, bound = "S: JsonSchema, I: JsonSchema")]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
 pub struct MailTexts<S, I> {
-    /// The subject.
+    /// By language, the subject.
     #[serde(skip_serializing_if = "is_empty")]
     pub subject: Localized<S>,
-    /// The first paragraph.
+    /// By language, the first paragraph.
     #[serde(skip_serializing_if = "is_empty")]
     pub introduction: Localized<I>,
 }
@@ -124,16 +157,6 @@ event_data! {
 }
 
 word_value!(
-    /// Whom a mail is for.
-    Audience {
-        /// A shop's staff.
-        Admin = "admin",
-        /// The affiliate whose withdrawal it is.
-        Customer = "customer",
-    }
-);
-
-word_value!(
     /// Why a mail is given up.
     FailureReason {
         /// The mail server refused the recipient or the mail for good.
@@ -166,25 +189,4 @@ pub struct NotificationFailed {
     pub status: Option<u16>,
     /// How often it was tried.
     pub attempts: i32,
-}
-
-impl MailKind {
-    /// Whom it is for.
-    pub fn audience(self) -> Audience {
-        match self {
-            Self::AdminRequested | Self::AdminDigest => Audience::Admin,
-            _ => Audience::Customer,
-        }
-    }
-
-    /// The mail that tells an affiliate of a state.
-    pub fn for_customer(state: WithdrawalState) -> Self {
-        match state {
-            WithdrawalState::Requested => Self::CustomerRequested,
-            WithdrawalState::Approved => Self::CustomerApproved,
-            WithdrawalState::Paid => Self::CustomerPaid,
-            WithdrawalState::Rejected => Self::CustomerRejected,
-            WithdrawalState::Cancelled => Self::CustomerCancelled,
-        }
-    }
 }

@@ -127,12 +127,11 @@ pub(crate) fn recipients<'de, D: Deserializer<'de>>(deserializer: D) -> Result<V
     json::different(deserializer, MAX_RECIPIENTS, "an array of at most 20 different e-mail addresses")
 }
 
+/// An affiliate is told of at most so many states: all there are.
+pub(crate) const MAX_STATES: usize = WithdrawalState::WORDS.len();
+
 pub(crate) fn states<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<WithdrawalState>, D::Error> {
-    json::different(
-        deserializer,
-        WithdrawalState::WORDS.len(),
-        "an array of different states of a withdrawal",
-    )
+    json::different(deserializer, MAX_STATES, "an array of different states of a withdrawal")
 }
 
 /// A text for people, by language.
@@ -148,8 +147,8 @@ impl<T> Localized<T> {
     const MOST: usize = 50;
     const EXPECTED: &'static str = "an object of at most 50 texts by language such as {\"en\": \"…\"}";
 
-    /// The text for somebody of this locale: in it, in the same language without region, then without script, or
-    /// else the same for the default locale; and the language that it is in.
+    /// The text for somebody of this locale, and the locale that it stands under: the somebody's own, without region,
+    /// then without script, or else the same of the default locale.
     pub fn choose(&self, locale: Option<&Locale>, default: &Locale) -> Option<(&Locale, &T)> {
         locale
             .into_iter()

@@ -17,6 +17,7 @@ use crate::directory::{
     PreferencesPut, PreferencesRefused, PreferencesUpdated,
 };
 use crate::event::EventData;
+use crate::notification::NotificationFailed;
 use crate::withdrawal::{
     WithdrawalApprove, WithdrawalApproved, WithdrawalCancel, WithdrawalCancelled, WithdrawalPaid,
     WithdrawalPay, WithdrawalRefused, WithdrawalReject, WithdrawalRejected, WithdrawalRequest,
@@ -81,6 +82,7 @@ pub fn all() -> Vec<MessageSchema> {
         event::<PayoutMethodRefused>(),
         event::<PreferencesUpdated>(),
         event::<PreferencesRefused>(),
+        event::<NotificationFailed>(),
     ]
 }
 

@@ -14,6 +14,11 @@ macro_rules! template_value {
             r"\x00-\x08\x0B-\x1F\x7F-\x9F", $crate::value::lines, $($placeholder),+
         );
     };
+    (@list $last:literal) => { concat!("{", $last, "}") };
+    (@list $first:literal, $last:literal) => { concat!("{", $first, "} and {", $last, "}") };
+    (@list $first:literal, $($next:literal),+) => {
+        concat!("{", $first, "}, ", $crate::template::template_value!(@list $($next),+))
+    };
     (@pattern $unwanted:expr, $first:literal $(, $next:literal)*) => {
         concat!("^([^{}", $unwanted, r"]|\{(", $first, $("|", $next,)* r")\})+$")
     };
@@ -22,7 +27,8 @@ macro_rules! template_value {
             $(#[$doc])*
             $name,
             concat!(
-                "1 to ", $max, " characters, ", $without, ", and no braces but", $(" {", $placeholder, "}",)+
+                "1 to ", $max, " characters, ", $without, ", and no braces but ",
+                $crate::template::template_value!(@list $($placeholder),+)
             ),
             $max,
             $crate::template::template_value!(@pattern $unwanted, $($placeholder),+),

@@ -182,8 +182,8 @@ impl Books {
         self.named.get(&key).unwrap_or(&Named::Unknown)
     }
 
-    /// Notes that the command under this key was decided. If that made nothing known, it names nothing of what this
-    /// worker's commands name.
+    /// Notes that the command under this key was decided, in this batch or before. If that made nothing known, it
+    /// names nothing of what this worker's commands name.
     pub fn note_decided(&mut self, key: KeyHash, message_type: &str) {
         self.named.entry(key).or_insert(if CREATING.contains(&(self.worker, message_type)) {
             Named::Refused

@@ -70,6 +70,21 @@ mod tests {
     }
 
     #[test]
+    fn figures_stand_as_the_reader_writes_them_if_that_is_the_texts_language() {
+        for (reader, text, expected) in [
+            ("de-AT", "de", "de-AT"),
+            ("de", "de-AT", "de"),
+            ("pt-BR", "pt-PT", "pt-BR"),
+            ("zh-Hant-TW", "zh", "zh-Hant-TW"),
+            ("fr-FR", "it", "it"),
+            ("de", "den", "den"),
+            ("en", "en", "en"),
+        ] {
+            assert_eq!(locale_for(reader, text), expected, "{reader}, {text}");
+        }
+    }
+
+    #[test]
     fn an_unknown_locale_reads_english() {
         for locale in ["tlh", "qaa-Latn-ZZ", "en-ZZ", "not a locale at all"] {
             let expected = if locale.contains(' ') { "1234.50 EUR" } else { "1,234.50 EUR" };

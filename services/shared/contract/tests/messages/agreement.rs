@@ -29,7 +29,8 @@ enum Change {
 }
 
 /// Around every limit there is.
-const LENGTHS: [usize; 15] = [62, 63, 64, 127, 128, 129, 199, 200, 201, 499, 500, 501, 999, 1000, 1001];
+const LENGTHS: [usize; 18] =
+    [62, 63, 64, 127, 128, 129, 149, 150, 151, 199, 200, 201, 499, 500, 501, 999, 1000, 1001];
 
 /// Texts that are right, or nearly right, somewhere.
 const TEXTS: &[&str] = &[
@@ -199,6 +200,17 @@ const TEXTS: &[&str] = &[
     "}{",
     "{}",
     "{min-value} {x}",
+    "{shop}",
+    "{customer}{amount}",
+    "{shop} {count}",
+    "{shop}\n{amount}",
+    "{shop",
+    "amount}",
+    "{Count}",
+    "requested",
+    "cancelled",
+    "canceled",
+    "Paid",
 ];
 
 fn texts() -> impl Strategy<Value = String> {
@@ -267,6 +279,19 @@ fn values() -> impl Strategy<Value = Value> {
         json!(["a@b", "a@b"]),
         json!(["a"]),
         json!([true]),
+        json!(["requested", "approved", "paid", "rejected", "cancelled"]),
+        json!(["requested", "approved", "paid", "rejected", "cancelled", "paid"]),
+        json!(["paid", "paid"]),
+        json!(["canceled"]),
+        json!({ "en": "{shop}", "it": "{amount}\n" }),
+        json!({ "en": "{count}" }),
+        json!({ "subject": { "en": "{shop}" } }),
+        json!({ "subject": {}, "introduction": { "en": "{count}\n" } }),
+        json!({ "introduction": { "en": "{customer}\r" } }),
+        json!({ "subject": [] }),
+        json!({ "admin_digest": { "subject": { "en": "{count}" } }, "customer_paid": {} }),
+        json!({ "customer_paid": { "subject": { "en": "{count}" } } }),
+        json!({ "customer_paid": [{ "en": "{shop}" }, {}] }),
         languages(50),
         languages(51),
         people(20),
@@ -325,6 +350,15 @@ fn names() -> impl Strategy<Value = String> {
         "negative_limit",
         "default_locale",
         "notify",
+        "notify_customer",
+        "mails",
+        "admin_requested",
+        "admin_digest",
+        "customer_requested",
+        "customer_approved",
+        "customer_paid",
+        "customer_rejected",
+        "customer_cancelled",
         "withdrawals",
         "enabled",
         "minimum",

@@ -2,15 +2,30 @@
 
 use std::collections::BTreeMap;
 
+use contract::notification::{
+    Audience, DigestIntroduction, DigestSubject, FailureReason, MailIntroduction, MailSubject,
+};
 use contract::payout::{BankAccount, Bic, Iban, OtherMethod, Paypal};
 use contract::preferences::{Localized, MessageTemplate, MinimumRule};
 use contract::{
-    Currency, CustomerKind, Email, Locale, Note, PayoutKind, PayoutMethod, Preferences, WithdrawalState,
+    Currency, CustomerKind, Email, Locale, MailKind, Note, PayoutKind, PayoutMethod, Preferences,
+    WithdrawalState,
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::support::example;
+
+/// Every kind of mail; those to affiliates in the order of the states they tell of.
+const KINDS: [&str; 7] = [
+    "admin-requested",
+    "admin-digest",
+    "customer-requested",
+    "customer-approved",
+    "customer-paid",
+    "customer-rejected",
+    "customer-cancelled",
+];
 
 fn accepted<T: std::str::FromStr>(texts: &[&str]) -> Vec<String> {
     texts.iter().filter(|text| text.parse::<T>().is_ok()).map(|text| (*text).to_owned()).collect()
@@ -154,7 +169,19 @@ fn words_are_read_as_they_are_written() {
     }
     let states = ["requested", "approved", "paid", "rejected", "cancelled"];
     assert_eq!(accepted::<WithdrawalState>(&states), states);
+    for (state, kind) in states.into_iter().zip(KINDS.into_iter().skip(2)) {
+        assert_eq!(MailKind::for_customer(state.parse().unwrap()).as_str(), kind);
+    }
+    assert_eq!(accepted::<MailKind>(&KINDS), KINDS);
+    let to_staff: Vec<_> = KINDS
+        .into_iter()
+        .filter(|kind| kind.parse::<MailKind>().unwrap().audience() == Audience::Admin)
+        .collect();
+    assert_eq!(to_staff, KINDS[..2]);
     assert_eq!(accepted::<WithdrawalState>(&["Paid", "canceled", ""]), [""; 0]);
+    for reason in [FailureReason::Refused, FailureReason::Expired] {
+        assert_eq!(reason.as_str().parse(), Ok(reason));
+    }
 }
 
 #[test]
@@ -185,9 +212,54 @@ fn templates_have_known_placeholders_only() {
 }
 
 #[test]
+fn each_mail_has_its_placeholders() {
+    let good = ["a", "{shop}", "{customer}{amount}{customer}", "100 %"];
+    assert_eq!(accepted::<MailSubject>(&good), good);
+    assert_eq!(accepted::<MailIntroduction>(&good), good);
+    let good = ["a", "{shop}", "{count}{shop}{count}"];
+    assert_eq!(accepted::<DigestSubject>(&good), good);
+    assert_eq!(accepted::<DigestIntroduction>(&good), good);
+    let bad =
+        ["", "{", "}", "{}", "}{", "{shop", "shop}", "{Shop}", "{shop}}", "{{shop}}", "{sh{shop}op}", "\r"];
+    let of_a_digest = ["{customer}", "{shop} {amount}", "{balance}"];
+    let of_one = ["{count}", "{shop} {count}", "{min-value}"];
+    assert_eq!(accepted::<MailSubject>(&[&bad[..], &of_one].concat()), [""; 0]);
+    assert_eq!(accepted::<MailIntroduction>(&[&bad[..], &of_one].concat()), [""; 0]);
+    assert_eq!(accepted::<DigestSubject>(&[&bad[..], &of_a_digest].concat()), [""; 0]);
+    assert_eq!(accepted::<DigestIntroduction>(&[&bad[..], &of_a_digest].concat()), [""; 0]);
+    let lines = ["Two\nlines", "a\ttab", "{shop}\n", "{count}\n"];
+    assert_eq!(accepted::<MailSubject>(&lines), [""; 0], "a subject is one line");
+    assert_eq!(accepted::<DigestSubject>(&lines), [""; 0], "a subject is one line");
+    assert_eq!(accepted::<MailIntroduction>(&lines), lines[..3]);
+    let lengths = [150, 151, 1000, 1001].map(|length| "é".repeat(length));
+    let lengths = lengths.each_ref().map(String::as_str);
+    assert_eq!(accepted::<MailSubject>(&lengths), lengths[..1]);
+    assert_eq!(accepted::<DigestSubject>(&lengths), lengths[..1]);
+    assert_eq!(accepted::<MailIntroduction>(&lengths), lengths[..3]);
+    assert_eq!(accepted::<DigestIntroduction>(&lengths), lengths[..3]);
+}
+
+/// A customer may be called anything.
+#[test]
+fn what_is_filled_in_is_not_read_again() {
+    let subject: MailSubject = "{customer}: {amount} ({customer})".parse().unwrap();
+    let filled = subject.fill(|name| match name {
+        "customer" => "{amount}} {",
+        "amount" => "{shop}",
+        other => panic!("{other}"),
+    });
+    assert_eq!(filled, "{amount}} {: {shop} ({amount}} {)");
+}
+
+#[test]
 fn templates_are_filled_in_once() {
     let fill = |text: &str, figures: [&str; 3]| {
-        text.parse::<MessageTemplate>().unwrap().fill(figures[0], figures[1], figures[2])
+        text.parse::<MessageTemplate>().unwrap().fill(|name| match name {
+            "min-value" => figures[0],
+            "balance" => figures[1],
+            "missing" => figures[2],
+            other => panic!("{other}"),
+        })
     };
     let figures = ["50.00 EUR", "12.50 EUR", "37.50 EUR"];
     assert_eq!(fill("no figure", figures), "no figure");
@@ -207,7 +279,11 @@ fn a_text_is_chosen_by_language_then_by_the_shop_s() {
     };
     let choose = |of: &[&str], wanted: &str, default: &str| {
         let wanted = Some(wanted).filter(|wanted| !wanted.is_empty()).map(|wanted| wanted.parse().unwrap());
-        texts(of).choose(wanted.as_ref(), &default.parse().unwrap()).map(|text| text.as_str().to_owned())
+        let (texts, default) = (texts(of), default.parse().unwrap());
+        texts.choose(wanted.as_ref(), &default).map(|(locale, text)| {
+            assert_eq!(locale.as_str(), text.as_str(), "where it stands");
+            text.as_str().to_owned()
+        })
     };
     let all = ["de", "de-AT", "en", "zh-Hant", "pt-BR"];
     for (wanted, default, expected) in [
@@ -244,6 +320,26 @@ fn preferences_are_stored_without_what_is_default() {
     assert_eq!(preferences.withdrawals.minimum.get(&jpy), None);
     assert_eq!(preferences.withdrawals.minimum_rule, MinimumRule::Amount);
     assert!(!preferences.section_shown && preferences.withdrawals.enabled);
+}
+
+#[test]
+fn mails_are_stored_without_what_is_not_said() {
+    let data = serde_json::from_str::<Value>(&example("preferences.put.v1", "valid-mails")).unwrap();
+    let mails = &data["data"]["mails"];
+    let preferences: Preferences = serde_json::from_value(json!({ "mails": mails })).unwrap();
+    assert_eq!(json!(preferences), json!({ "mails": mails }));
+    let fields: Vec<_> = mails.as_object().unwrap().keys().map(|field| field.replace('_', "-")).collect();
+    assert_eq!(fields, KINDS, "each kind of mail has its texts");
+    let said = json!({ "mails": {
+        "admin_digest": {}, "customer_paid": { "subject": {}, "introduction": { "it": "Grazie." } }
+    } });
+    let preferences: Preferences = serde_json::from_value(said).unwrap();
+    assert_eq!(
+        json!(preferences),
+        json!({ "mails": { "customer_paid": { "introduction": { "it": "Grazie." } } } })
+    );
+    let nothing = json!({ "notify_customer": [], "mails": { "customer_paid": { "subject": {} } } });
+    assert_eq!(serde_json::from_value::<Preferences>(nothing).unwrap(), Preferences::default());
 }
 
 /// Whoever makes preferences without a message need not know that amounts stand at the exponent.

@@ -3,10 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contract::adjustment::{AdjustmentCredit, AdjustmentDebit};
 use contract::command::CommandData;
 use contract::commission::CommissionCredit;
-use contract::withdrawal::WithdrawalRequest;
 use contract::{CommandKey, EntryId, KeyHash, Level, MerchantId};
 use rust_decimal::Decimal;
 use sqlx::PgTransaction;
@@ -80,7 +78,7 @@ pub(super) async fn named(
                 ids.entry(id).or_default().insert(key.merchant.clone());
                 books.load_named(key.hash(), Named::Entry(id));
             }
-            None => books.load_named(key.hash(), nothing(&decided.message_type, &ADJUSTMENTS)),
+            None => books.note_decided(key.hash(), &decided.message_type),
         }
     }
     if !ids.is_empty() {
@@ -98,18 +96,9 @@ pub(super) async fn named(
         withdrawals::load(transaction, &keys, books).await?;
     }
     for (key, decided) in requests {
-        if *books.named(key.hash()) == Named::Unknown {
-            books.load_named(key.hash(), nothing(&decided.message_type, &[WithdrawalRequest::TYPE]));
-        }
+        books.note_decided(key.hash(), &decided.message_type);
     }
     Ok(())
-}
-
-const ADJUSTMENTS: [&str; 2] = [AdjustmentCredit::TYPE, AdjustmentDebit::TYPE];
-
-/// What a decided command stands for that created nothing of the wanted kind: one that would have was refused.
-fn nothing(message_type: &str, creating: &[&str]) -> Named {
-    if creating.contains(&message_type) { Named::Refused } else { Named::Other }
 }
 
 /// Ids, each with the merchants whose commands name it.
@@ -215,7 +204,7 @@ async fn commissions(
         let (CommissionCredit::TYPE, (Some(account), Some(customer), Some(currency), Some(amount))) =
             (row.message_type.as_str(), whole)
         else {
-            books.load_named(hash, nothing(&row.message_type, &[CommissionCredit::TYPE]));
+            books.note_decided(hash, &row.message_type);
             continue;
         };
         if books.account_by_id(account).is_none() {

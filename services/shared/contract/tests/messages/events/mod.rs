@@ -3,6 +3,7 @@
 mod adjustments;
 mod commissions;
 mod directory;
+mod notifications;
 mod withdrawals;
 
 use contract::schema::Direction;
@@ -88,18 +89,44 @@ fn composed<D: EventData>(
 
 /// One event of each type, with every optional field, from fixed inputs.
 fn complete() -> Vec<Composed> {
-    [commissions::complete(), adjustments::complete(), withdrawals::complete(), directory::complete()]
-        .concat()
+    [
+        commissions::complete(),
+        adjustments::complete(),
+        withdrawals::complete(),
+        directory::complete(),
+        notifications::complete(),
+    ]
+    .concat()
 }
 
 /// The same with no optional field.
 fn minimal() -> Vec<Composed> {
-    [commissions::minimal(), adjustments::minimal(), withdrawals::minimal(), directory::minimal()].concat()
+    [
+        commissions::minimal(),
+        adjustments::minimal(),
+        withdrawals::minimal(),
+        directory::minimal(),
+        notifications::minimal(),
+    ]
+    .concat()
 }
 
 /// Every event type's invalid examples, and where the schema finds the one thing that is wrong.
 fn invalid() -> Vec<Invalid> {
-    [commissions::INVALID, adjustments::INVALID, withdrawals::INVALID, directory::INVALID].concat()
+    [
+        commissions::INVALID,
+        adjustments::INVALID,
+        withdrawals::INVALID,
+        directory::INVALID,
+        notifications::INVALID,
+    ]
+    .concat()
+}
+
+/// Every valid example: its name, and the event.
+fn examples() -> Vec<(&'static str, Composed)> {
+    let complete = complete().into_iter().map(|event| ("valid", event));
+    complete.chain([("valid-expired", notifications::expired())]).collect()
 }
 
 #[test]
@@ -111,8 +138,8 @@ fn every_event_type_is_composed_here() {
 
 #[test]
 fn committed_event_examples_are_what_the_types_write() {
-    committed(complete().into_iter().map(|(message_type, event)| {
-        (example_path(message_type, "valid"), pretty(&serde_json::from_str(&event.body).unwrap()))
+    committed(examples().into_iter().map(|(name, (message_type, event))| {
+        (example_path(message_type, name), pretty(&serde_json::from_str(&event.body).unwrap()))
     }));
 }
 
@@ -174,16 +201,19 @@ fn event_ids_and_routing_keys_are_golden() {
             ("payout-method.refused", "acme.payout-method.refused", "3ea9a6fd914b3f67943da69aca5cdb2d"),
             ("preferences.updated", "acme.preferences.updated", "6b003f532f698391d984fd1c5c3101d1"),
             ("preferences.refused", "acme.preferences.refused", "787411d0f5fc31f690a6bcc08a2aafb8"),
+            ("notification.failed", "acme.notification.failed", "f7877e3af00b0bc6e230c56b76ec3dfa"),
         ]
     );
 }
 
 #[test]
 fn invalid_event_examples_fail_where_their_names_say() {
-    let invalid = invalid();
+    let (invalid, valid) = (invalid(), examples());
     for message in schemas(Direction::Event) {
         let of_type = invalid.iter().filter(|(message_type, ..)| *message_type == message.message_type);
-        let mut names: Vec<_> = of_type.clone().map(|(_, name, _)| *name).chain(["valid"]).collect();
+        let valid = valid.iter().filter(|(_, (message_type, _))| *message_type == message.message_type);
+        let valid = valid.map(|(name, _)| *name);
+        let mut names: Vec<_> = of_type.clone().map(|(_, name, _)| *name).chain(valid).collect();
         names.sort_unstable();
         let folder = example_path(message.message_type, "valid");
         assert_eq!(names_in(folder.parent().unwrap()), names, "{}", message.message_type);
