@@ -1,1 +1,5 @@
 //! The notifier: tells a shop's staff and its affiliates by e-mail what became of withdrawals.
+
+pub mod message;
+pub mod settings;
+pub mod smtp;

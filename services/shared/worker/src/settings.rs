@@ -14,17 +14,42 @@ use ledger::vault::{KeysError, Vault};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Every setting of every program, so that one file can serve all of them.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 50] = [
     "admin.require_user_id",
     "broker.management_url",
     "broker.url",
     "broker.watch_url",
     "database.timeout",
     "database.url",
+    "digest.after",
+    "digest.window",
     "due.interval",
     "health.listen",
     "log.filter",
     "log.format",
+    "mail.ca_file",
+    "mail.connections",
+    "mail.from",
+    "mail.give_up_after",
+    "mail.hello_name",
+    "mail.host",
+    "mail.interval",
+    "mail.link",
+    "mail.merchant_connections",
+    "mail.merchant_per_minute",
+    "mail.password",
+    "mail.per_minute",
+    "mail.port",
+    "mail.probe_interval",
+    "mail.reply_to",
+    "mail.retry_max",
+    "mail.retry_min",
+    "mail.time_zone",
+    "mail.timeout",
+    "mail.tls",
+    "mail.user",
+    "notices.age",
+    "notices.window",
     "parked.interval",
     "parked.patience",
     "parked.reversal_patience",
@@ -118,6 +143,12 @@ impl Reader {
         Self::of(file, Environment::default())
     }
 
+    /// Only these variables, such as `SALDO__BROKER__URL`, whatever the environment holds.
+    pub fn of_variables<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self::of(None, Environment::default().source(Some(variables.collect())))
+    }
+
     fn of(file: Option<&Path>, environment: Environment) -> Self {
         let mut problems = Vec::new();
         let mut builder = Config::builder();
@@ -162,9 +193,32 @@ impl Reader {
     ) -> T {
         let Some(text) = self.text(key) else { return default };
         parse(&text).unwrap_or_else(|problem| {
-            self.problems.push(format!("{key}: {problem}"));
+            self.problem(key, &problem);
             default
         })
+    }
+
+    /// A setting that may be absent. `None` too if it is wrong, which [`Self::finish`] reports.
+    pub fn optional<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.text(key)?;
+        parse(&text).map_err(|problem| self.problem(key, &problem)).ok()
+    }
+
+    /// A setting without which nothing goes. `None` if it is missing or wrong, which [`Self::finish`] reports.
+    pub fn required<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let Some(text) = self.text(key) else {
+            self.missing(key);
+            return None;
+        };
+        parse(&text).map_err(|problem| self.problem(key, &problem)).ok()
     }
 
     /// A secret without which nothing goes.
@@ -174,14 +228,27 @@ impl Reader {
         parse: impl FnOnce(&str) -> Result<(), String>,
     ) -> SecretString {
         let Some(text) = self.text(key) else {
-            self.problems
-                .push(format!("{key}: is missing (SALDO__{})", key.to_uppercase().replace('.', "__")));
+            self.missing(key);
             return SecretString::default();
         };
         if let Err(problem) = parse(&text) {
-            self.problems.push(format!("{key}: {problem}"));
+            self.problem(key, &problem);
         }
         text.into()
+    }
+
+    /// A secret that may be absent.
+    pub fn optional_secret(&mut self, key: &'static str) -> Option<SecretString> {
+        self.text(key).map(Into::into)
+    }
+
+    /// Says what is wrong with a setting, such as that it contradicts another; never its value.
+    pub fn problem(&mut self, key: &'static str, problem: &str) {
+        self.problems.push(format!("{key}: {problem}"));
+    }
+
+    fn missing(&mut self, key: &'static str) {
+        self.problem(key, &format!("is missing (SALDO__{})", key.to_uppercase().replace('.', "__")));
     }
 
     /// A duration within bounds.
@@ -338,8 +405,7 @@ mod tests {
     const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
     fn reader(variables: &[(&str, &str)]) -> Reader {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Reader::of(None, Environment::default().source(Some(variables.collect())))
+        Reader::of_variables(variables.iter().copied())
     }
 
     const URLS: [(&str, &str); 2] = [
@@ -393,6 +459,28 @@ mod tests {
         assert!(bad.vault().is_none());
         let SettingsError(problems) = bad.finish().unwrap_err();
         assert_eq!(problems, ["payout.keys: key 2: has no colon; expected ID:KEY"]);
+    }
+
+    #[test]
+    fn what_may_be_absent_is_read_where_it_is_there() {
+        let mut reader = reader(&[("SALDO__MAIL__USER", "saldo"), ("SALDO__MAIL__HOST", "")]);
+        assert_eq!(reader.optional_secret("mail.user").unwrap().expose_secret(), "saldo");
+        assert!(reader.optional_secret("mail.password").is_none());
+        let filled = |text: &str| if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.len()) };
+        assert_eq!(reader.required("mail.user", filled), Some(5));
+        assert_eq!(reader.required("mail.from", filled), None);
+        assert_eq!(reader.optional("mail.link", filled), None);
+        assert_eq!(reader.optional("mail.host", filled), None);
+        reader.problem("mail.password", "is missing, although mail.user is set");
+        let SettingsError(problems) = reader.finish().unwrap_err();
+        assert_eq!(
+            problems,
+            [
+                "mail.from: is missing (SALDO__MAIL__FROM)",
+                "mail.host: is empty",
+                "mail.password: is missing, although mail.user is set",
+            ]
+        );
     }
 
     #[test]

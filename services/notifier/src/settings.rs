@@ -1,0 +1,491 @@
+//! How mails are sent, and how often.
+//!
+//! Everything is checked when it is read: whoever has [`MailSettings`] without a problem can reach the server with
+//! them, as far as that can be known without trying. No password leaves the machine in clear: without TLS it is only
+//! accepted where the mail server is on the same machine.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use lettre::Address;
+use lettre::message::Mailbox;
+use lettre::transport::smtp::client::{Certificate, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use secrecy::SecretString;
+use worker::settings::Reader;
+
+const DAY: Duration = Duration::from_hours(24);
+const HOUR: Duration = Duration::from_hours(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How the conversation with the mail server is protected.
+#[derive(Clone)]
+pub enum Security {
+    /// `starttls`: it begins in clear and must turn to TLS before anything is said.
+    StartTls(TlsParameters),
+    /// `tls`: it is TLS from the first byte.
+    Tls(TlsParameters),
+    /// `none`: it is in clear.
+    None,
+}
+
+/// With what the notifier logs in.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// `mail.user`, a secret because it often is an address.
+    pub user: SecretString,
+    /// `mail.password`.
+    pub password: SecretString,
+}
+
+/// The notifier's own settings. Durations are written `250ms`, `30s`, `5m`, `1h`, `30d`.
+#[derive(Clone)]
+pub struct MailSettings {
+    /// `mail.host`: the mail server's name or IP address. Required.
+    pub host: String,
+    /// `mail.port`. Default 587 with `starttls`, 465 with `tls`, 25 with `none`.
+    pub port: u16,
+    /// `mail.tls`: `starttls` (a server that does not offer it gets nothing), `tls` or `none`. Default `starttls`.
+    /// `mail.ca_file`: a PEM file of certificates that are trusted besides the public ones.
+    pub security: Security,
+    /// `mail.user` and `mail.password`, both or neither.
+    pub login: Option<Login>,
+    /// `mail.hello_name`: what the notifier calls itself. Default: this machine's full name, or `[127.0.0.1]` where it
+    /// has none.
+    pub hello_name: ClientId,
+    /// `mail.from`: who writes, such as `Saldo <saldo@example.org>`. Required.
+    pub from: Mailbox,
+    /// `mail.reply_to`: whom answers are for. Default: who writes.
+    pub reply_to: Option<Mailbox>,
+    /// `mail.link`: where a withdrawal is shown.
+    pub link: Option<String>,
+    /// `mail.time_zone`: the IANA name of the zone of the times in mails. Default UTC.
+    pub time_zone: TimeZone,
+    /// `mail.connections`: how many mails may be under way at once, 1 to 64. Default 8.
+    pub connections: usize,
+    /// `mail.merchant_connections`: how many of them may be one shop's. Default 2.
+    pub merchant_connections: usize,
+    /// `mail.timeout`: for one mail, all of it. Default 60s.
+    pub timeout: Duration,
+    /// `mail.retry_min`: the first pause before a mail is tried again. Default 30s.
+    pub retry_min: Duration,
+    /// `mail.retry_max`: the longest. Default 1h.
+    pub retry_max: Duration,
+    /// `mail.give_up_after`: for how long a mail is tried. Default 3d.
+    pub give_up_after: Duration,
+    /// `mail.probe_interval`: how often a server that is away is looked for. Default 5s.
+    pub probe_interval: Duration,
+    /// `mail.per_minute`: the most mails a minute. Default 300.
+    pub per_minute: NonZeroU32,
+    /// `mail.merchant_per_minute`: the most of one shop's. Default 60.
+    pub merchant_per_minute: NonZeroU32,
+    /// `mail.interval`: how often due mails are looked for. Default 5s.
+    pub interval: Duration,
+    /// `digest.after`: how many requests a reader is mailed one by one within the window. Default 5.
+    pub digest_after: usize,
+    /// `digest.window`: for how long further ones are collected. Default 10m.
+    pub digest_window: Duration,
+    /// `notices.age`: how old a withdrawal's state is before it is looked for without an event. Default 30s.
+    pub notices_age: Duration,
+    /// `notices.window`: how old a state may be to be told at all. Default 7d.
+    pub notices_window: Duration,
+}
+
+impl MailSettings {
+    /// Reads them. Not to be used before [`Reader::finish`].
+    pub fn read(read: &mut Reader) -> Self {
+        let host = read.required("mail.host", host).unwrap_or_default();
+        let tls = read.or("mail.tls", Protection::StartTls, |text| match text {
+            "starttls" => Ok(Protection::StartTls),
+            "tls" => Ok(Protection::Implicit),
+            "none" => Ok(Protection::None),
+            _ => Err("expected starttls, tls or none".to_owned()),
+        });
+        let retry_min = read.duration("mail.retry_min", 30 * SECOND, HOUR);
+        let retry_max = read.duration("mail.retry_max", HOUR, DAY);
+        if retry_min > retry_max {
+            read.problem("mail.retry_min", "is longer than mail.retry_max");
+        }
+        let security = security(read, &host, tls);
+        Self {
+            port: read.or("mail.port", tls.port(), |text| match text.parse() {
+                Ok(0) | Err(_) => Err("expected a port from 1 to 65535".to_owned()),
+                Ok(port) => Ok(port),
+            }),
+            login: login(read, &host, tls),
+            host,
+            security,
+            hello_name: read.optional("mail.hello_name", hello_name).unwrap_or_else(own_name),
+            from: read.required("mail.from", mailbox).unwrap_or_else(nobody),
+            reply_to: read.optional("mail.reply_to", mailbox),
+            link: read.optional("mail.link", |text| Ok(text.to_owned())),
+            time_zone: read.or("mail.time_zone", TimeZone::UTC, |text| {
+                TimeZone::get(text).map_err(|_| "expected a time zone such as Europe/Lisbon".to_owned())
+            }),
+            connections: read.number("mail.connections", 8, 1, 64),
+            merchant_connections: read.number("mail.merchant_connections", 2, 1, 64),
+            timeout: read.duration("mail.timeout", MINUTE, HOUR),
+            retry_min,
+            retry_max,
+            give_up_after: read.duration("mail.give_up_after", 3 * DAY, 30 * DAY),
+            probe_interval: read.duration("mail.probe_interval", 5 * SECOND, HOUR),
+            per_minute: per_minute(read, "mail.per_minute", DEFAULT_PER_MINUTE),
+            merchant_per_minute: per_minute(read, "mail.merchant_per_minute", DEFAULT_MERCHANT_PER_MINUTE),
+            interval: read.duration("mail.interval", 5 * SECOND, HOUR),
+            digest_after: read.number("digest.after", 5, 1, 1000),
+            digest_window: read.duration("digest.window", 10 * MINUTE, DAY),
+            notices_age: read.duration("notices.age", 30 * SECOND, DAY),
+            notices_window: read.duration("notices.window", 7 * DAY, 365 * DAY),
+        }
+    }
+}
+
+/// Hosts only: addresses and logins are never shown.
+impl fmt::Debug for MailSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MailSettings")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("security", &self.security)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Security {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StartTls(_) => "starttls",
+            Self::Tls(_) => "tls",
+            Self::None => "none",
+        })
+    }
+}
+
+/// `mail.tls` as it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protection {
+    StartTls,
+    Implicit,
+    None,
+}
+
+impl Protection {
+    /// RFC 6409, RFC 8314, RFC 5321.
+    fn port(self) -> u16 {
+        match self {
+            Self::StartTls => 587,
+            Self::Implicit => 465,
+            Self::None => 25,
+        }
+    }
+}
+
+const DEFAULT_PER_MINUTE: NonZeroU32 = NonZeroU32::new(300).unwrap();
+const DEFAULT_MERCHANT_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).unwrap();
+/// More than any mail server takes.
+const MOST_PER_MINUTE: u32 = 100_000;
+
+fn per_minute(read: &mut Reader, key: &'static str, default: NonZeroU32) -> NonZeroU32 {
+    read.or(key, default, |text| match text.parse::<NonZeroU32>() {
+        Ok(number) if number.get() <= MOST_PER_MINUTE => Ok(number),
+        _ => Err(format!("expected a whole number from 1 to {MOST_PER_MINUTE}")),
+    })
+}
+
+fn security(read: &mut Reader, host: &str, tls: Protection) -> Security {
+    let roots = read.optional("mail.ca_file", |file| {
+        let pem = std::fs::read(file).map_err(|error| error.to_string())?;
+        // A file without any certificate is none that lettre complains of.
+        let certificate = Certificate::from_pem(&pem).ok().filter(|_| holds_a_certificate(&pem));
+        let certificate = certificate.ok_or(NO_CERTIFICATE)?;
+        // Whether it is one is only found out where it is used.
+        parameters("localhost", Some(certificate.clone())).ok_or(NO_CERTIFICATE)?;
+        Ok(certificate)
+    });
+    if tls == Protection::None {
+        if roots.is_some() {
+            read.problem("mail.ca_file", "has no use where mail.tls is none");
+        }
+        return Security::None;
+    }
+    match (parameters(host, roots), tls) {
+        (Some(parameters), Protection::StartTls) => Security::StartTls(parameters),
+        (Some(parameters), _) => Security::Tls(parameters),
+        (None, _) => {
+            read.problem("mail.tls", "TLS cannot be set up");
+            Security::None
+        }
+    }
+}
+
+const NO_CERTIFICATE: &str = "expected certificates in PEM form";
+
+fn holds_a_certificate(pem: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    pem.windows(BEGIN.len()).any(|window| window == BEGIN)
+}
+
+fn parameters(host: &str, roots: Option<Certificate>) -> Option<TlsParameters> {
+    let mut builder = TlsParameters::builder(host.to_owned());
+    if let Some(roots) = roots {
+        builder = builder.add_root_certificate(roots);
+    }
+    builder.build_rustls().ok()
+}
+
+fn login(read: &mut Reader, host: &str, tls: Protection) -> Option<Login> {
+    let user = read.optional_secret("mail.user");
+    let password = read.optional_secret("mail.password");
+    match (user, password) {
+        (None, None) => None,
+        (Some(_), None) => {
+            read.problem("mail.password", "is missing, although mail.user is set");
+            None
+        }
+        (None, Some(_)) => {
+            read.problem("mail.user", "is missing, although mail.password is set");
+            None
+        }
+        (Some(_), Some(_)) if tls == Protection::None && !host.is_empty() && !on_this_machine(host) => {
+            read.problem(
+                "mail.password",
+                "would be sent in clear: where mail.tls is none, only a mail server on this machine (localhost, \
+                 127.0.0.1, ::1) is logged in to",
+            );
+            None
+        }
+        (Some(user), Some(password)) => Some(Login { user, password }),
+    }
+}
+
+fn on_this_machine(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+fn host(text: &str) -> Result<String, String> {
+    if text.parse::<IpAddr>().is_ok() || is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected a host name or an IP address, without a port".to_owned())
+    }
+}
+
+/// RFC 1123, with the underscore that people use all the same.
+fn is_name(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+fn hello_name(text: &str) -> Result<ClientId, String> {
+    let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    match literal.map(|text| text.strip_prefix("IPv6:").unwrap_or(text).parse()) {
+        Some(Ok(IpAddr::V4(address))) => Ok(ClientId::Ipv4(address)),
+        Some(Ok(IpAddr::V6(address))) => Ok(ClientId::Ipv6(address)),
+        None if is_name(text) => Ok(ClientId::Domain(text.to_owned())),
+        _ => Err("expected a host name or an address such as [192.0.2.1]".to_owned()),
+    }
+}
+
+/// RFC 5321, 4.1.4: the full name, or where there is none an address.
+fn own_name() -> ClientId {
+    let system = rustix::system::uname();
+    match system.nodename().to_str() {
+        Ok(name) if is_name(name) && name.contains('.') => ClientId::Domain(name.to_owned()),
+        _ => ClientId::Ipv4(std::net::Ipv4Addr::LOCALHOST),
+    }
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, String> {
+    let mailbox = text.parse().ok().filter(|mailbox: &Mailbox| {
+        let address: &str = mailbox.email.as_ref();
+        address.is_ascii() && !text.chars().any(char::is_control)
+    });
+    mailbox.ok_or_else(|| "expected an address such as Saldo <saldo@example.org>".to_owned())
+}
+
+fn nobody() -> Mailbox {
+    Mailbox::new(None, Address::new_dangerous("nobody", "invalid"))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+    use worker::settings::SettingsError;
+
+    use super::*;
+
+    const REQUIRED: [(&str, &str); 2] =
+        [("SALDO__MAIL__HOST", "mail.example.org"), ("SALDO__MAIL__FROM", "Saldo <saldo@example.org>")];
+
+    fn read(more: &[(&str, &str)]) -> (MailSettings, Vec<String>) {
+        let mut reader = Reader::of_variables(REQUIRED.iter().chain(more).copied());
+        let settings = MailSettings::read(&mut reader);
+        (settings, reader.finish().map_or_else(|SettingsError(problems)| problems, |()| Vec::new()))
+    }
+
+    #[test]
+    fn a_host_and_a_sender_are_enough() {
+        let (settings, problems) = read(&[]);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert!(matches!(settings.security, Security::StartTls(_)));
+        assert_eq!(settings.port, 587);
+        assert!(settings.login.is_none());
+        assert_eq!(settings.from.to_string(), "Saldo <saldo@example.org>");
+        assert_eq!(settings.time_zone, TimeZone::UTC);
+        assert_eq!((settings.connections, settings.merchant_connections), (8, 2));
+        assert_eq!((settings.per_minute.get(), settings.merchant_per_minute.get()), (300, 60));
+        assert_eq!((settings.retry_min, settings.retry_max), (30 * SECOND, HOUR));
+        assert_eq!((settings.timeout, settings.give_up_after), (MINUTE, 3 * DAY));
+        assert_eq!((settings.digest_after, settings.digest_window), (5, 10 * MINUTE));
+        assert_eq!((settings.notices_age, settings.notices_window), (30 * SECOND, 7 * DAY));
+    }
+
+    #[test]
+    fn what_is_required_is_missed() {
+        let mut reader = Reader::of_variables([]);
+        MailSettings::read(&mut reader);
+        let SettingsError(problems) = reader.finish().unwrap_err();
+        assert_eq!(
+            problems,
+            ["mail.host: is missing (SALDO__MAIL__HOST)", "mail.from: is missing (SALDO__MAIL__FROM)"]
+        );
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let (settings, problems) = read(&[
+            ("SALDO__MAIL__TLS", "tls"),
+            ("SALDO__MAIL__USER", "saldo@example.org"),
+            ("SALDO__MAIL__PASSWORD", "open sesame"),
+            ("SALDO__MAIL__REPLY_TO", "help@example.org"),
+            ("SALDO__MAIL__HELLO_NAME", "[IPv6:::1]"),
+            ("SALDO__MAIL__LINK", "https://example.org/{withdrawal}"),
+            ("SALDO__MAIL__TIME_ZONE", "Europe/Lisbon"),
+            ("SALDO__MAIL__PER_MINUTE", "1"),
+        ]);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert!(matches!(settings.security, Security::Tls(_)));
+        assert_eq!(settings.port, 465);
+        assert_eq!(settings.hello_name.to_string(), "[IPv6:::1]");
+        assert_eq!(settings.time_zone.iana_name(), Some("Europe/Lisbon"));
+        assert_eq!(settings.per_minute.get(), 1);
+        let login = settings.login.as_ref().unwrap();
+        assert_eq!(login.password.expose_secret(), "open sesame");
+        let shown = format!("{settings:?} {login:?}");
+        assert!(
+            !shown.contains("sesame") && !shown.contains("saldo@") && !shown.contains("help@"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn wrong_values_are_named_and_not_repeated() {
+        let (_, problems) = read(&[
+            ("SALDO__MAIL__HOST", "mail.example.org:25"),
+            ("SALDO__MAIL__FROM", "Saldo"),
+            ("SALDO__MAIL__REPLY_TO", "bob@exämple.org"),
+            ("SALDO__MAIL__PORT", "0"),
+            ("SALDO__MAIL__TLS", "ssl"),
+            ("SALDO__MAIL__HELLO_NAME", "not a name"),
+            ("SALDO__MAIL__TIME_ZONE", "Mars/Olympus"),
+            ("SALDO__MAIL__CONNECTIONS", "65"),
+            ("SALDO__MAIL__PER_MINUTE", "0"),
+            ("SALDO__MAIL__CA_FILE", "/nowhere/ca.pem"),
+            ("SALDO__MAIL__RETRY_MIN", "30m"),
+            ("SALDO__MAIL__RETRY_MAX", "29m"),
+        ]);
+        assert_eq!(
+            problems,
+            [
+                "mail.host: expected a host name or an IP address, without a port",
+                "mail.tls: expected starttls, tls or none",
+                "mail.retry_min: is longer than mail.retry_max",
+                "mail.ca_file: No such file or directory (os error 2)",
+                "mail.port: expected a port from 1 to 65535",
+                "mail.hello_name: expected a host name or an address such as [192.0.2.1]",
+                "mail.from: expected an address such as Saldo <saldo@example.org>",
+                "mail.reply_to: expected an address such as Saldo <saldo@example.org>",
+                "mail.time_zone: expected a time zone such as Europe/Lisbon",
+                "mail.connections: expected a whole number from 1 to 64",
+                "mail.per_minute: expected a whole number from 1 to 100000",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_login_is_whole_or_not_there() {
+        let (settings, problems) = read(&[("SALDO__MAIL__USER", "saldo")]);
+        assert!(settings.login.is_none());
+        assert_eq!(problems, ["mail.password: is missing, although mail.user is set"]);
+        let (_, problems) = read(&[("SALDO__MAIL__PASSWORD", "open sesame")]);
+        assert_eq!(problems, ["mail.user: is missing, although mail.password is set"]);
+    }
+
+    #[test]
+    fn no_password_leaves_the_machine_in_clear() {
+        let login = |host| {
+            read(&[
+                ("SALDO__MAIL__TLS", "none"),
+                ("SALDO__MAIL__USER", "saldo"),
+                ("SALDO__MAIL__PASSWORD", "open sesame"),
+                ("SALDO__MAIL__HOST", host),
+            ])
+        };
+        for host in ["localhost", "127.0.0.1", "127.1.2.3", "::1"] {
+            let (settings, problems) = login(host);
+            assert!(problems.is_empty() && settings.login.is_some() && settings.port == 25, "{problems:?}");
+        }
+        for host in ["mail.example.org", "192.0.2.1", "localhost.example.org", "127.0.0.1.example.org"] {
+            let (settings, problems) = login(host);
+            assert!(settings.login.is_none());
+            assert_eq!(problems.len(), 1);
+            assert!(problems[0].starts_with("mail.password: would be sent in clear"), "{problems:?}");
+            assert!(!problems[0].contains("sesame"));
+        }
+    }
+
+    #[test]
+    fn a_file_of_certificates_must_hold_some_and_be_of_use() {
+        let file = std::env::temp_dir().join(format!("saldo-notifier-{}.pem", std::process::id()));
+        let path = file.to_str().unwrap();
+        for text in [
+            "",
+            "what is this?",
+            "-----BEGIN CERTIFICATE-----\nbroken\n-----END CERTIFICATE-----\n",
+            "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let (_, problems) = read(&[("SALDO__MAIL__CA_FILE", path)]);
+            assert_eq!(problems, ["mail.ca_file: expected certificates in PEM form"], "{text}");
+        }
+        std::fs::write(&file, ROOT).unwrap();
+        let (_, problems) = read(&[("SALDO__MAIL__CA_FILE", path)]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let (_, problems) = read(&[("SALDO__MAIL__CA_FILE", path), ("SALDO__MAIL__TLS", "none")]);
+        assert_eq!(problems, ["mail.ca_file: has no use where mail.tls is none"]);
+        std::fs::remove_file(&file).unwrap();
+    }
+
+    /// Of a key that was thrown away.
+    const ROOT: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBgTCCASegAwIBAgIUd0QRPYZwtmZ/RNlRaP7Bac+LKfkwCgYIKoZIzj0EAwIw
+FTETMBEGA1UEAwwKU2FsZG8gdGVzdDAgFw0yNjExMjQxNzI5MDJaGA8yMTI2MTAz
+MTE3MjkwMlowFTETMBEGA1UEAwwKU2FsZG8gdGVzdDBZMBMGByqGSM49AgEGCCqG
+SM49AwEHA0IABF4zS97QbkflbN4sCLZ4Hw9aOGBx2N5VCAuAhCIkN799MNBANGEL
+VyokSruamRcT5weim9YgWb+oog4s0mbpRzqjUzBRMB0GA1UdDgQWBBRjt3hVxZSx
+mppZ1iH6qpGrQlYn2TAfBgNVHSMEGDAWgBRjt3hVxZSxmppZ1iH6qpGrQlYn2TAP
+BgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQDfAyCw/FZIKym/D0Jv
+p7tfPTdOF7j6pppoQ0wOOY8S9QIgWglkHH6g1cguTB6vNll7RyUkkJ11tBZc0YEY
+LqUgPdI=
+-----END CERTIFICATE-----
+";
+}
