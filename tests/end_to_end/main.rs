@@ -9,6 +9,7 @@ mod export;
 mod hostile;
 mod isolation;
 mod kills;
+mod mails;
 mod model;
 mod outages;
 mod parking;
