@@ -58,7 +58,8 @@ impl Office {
 
     /// An affiliate's name, address and language.
     pub(crate) async fn known_as(&self, affiliate: &str, name: &str, email: &str, locale: &str) {
-        let mut put = at(customer(&format!("known-{affiliate}"), affiliate, "affiliate"), "2026-11-22T11:00:00Z");
+        let mut put =
+            at(customer(&format!("known-{affiliate}"), affiliate, "affiliate"), "2026-11-22T11:00:00Z");
         put["data"]["name"] = json!(name);
         put["data"]["email"] = json!(email);
         put["data"]["locale"] = json!(locale);

@@ -9,6 +9,7 @@ mod export;
 mod hostile;
 mod isolation;
 mod kills;
+mod mail_session;
 mod mails;
 mod model;
 mod outages;

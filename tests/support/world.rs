@@ -200,7 +200,9 @@ impl World {
         for (name, value) in server.settings() {
             builder.set(name, value);
         }
-        for name in ["MAIL__INTERVAL", "MAIL__PROBE_INTERVAL", "MAIL__RETRY_MIN", "NOTICES__AGE", "SWEEP__AGE"] {
+        for name in
+            ["MAIL__INTERVAL", "MAIL__PROBE_INTERVAL", "MAIL__RETRY_MIN", "NOTICES__AGE", "SWEEP__AGE"]
+        {
             builder.set(&format!("SALDO__{name}"), "100ms");
         }
         for (name, value) in [

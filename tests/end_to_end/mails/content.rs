@@ -65,7 +65,9 @@ async fn an_affiliate_is_told_of_what_the_shop_wants_in_its_own_language() {
     office.quiet().await;
     assert_eq!(mails.len(), 7);
     let mails = office.mails();
-    assert!(mails.iter().all(|(to, mail)| to == "anna@example.org" && mail.header("Content-Language") == "it"));
+    assert!(
+        mails.iter().all(|(to, mail)| to == "anna@example.org" && mail.header("Content-Language") == "it")
+    );
     let of = |part: &str| mails.iter().filter(|(_, mail)| mail.text.contains(part)).count();
     assert_eq!(of("SEPA-42"), 1, "the payment's reference");
     assert_eq!(of("Wrong account"), 1, "why it was rejected");

@@ -14,8 +14,7 @@ async fn a_thousand_requests_at_once_are_told_in_digests_and_every_one_once() {
     let mut builder = office.shop.world.notifier(&office.server);
     builder.set("SALDO__DIGEST__WINDOW", "3s").set("SALDO__DIGEST__AFTER", "5");
     let notifiers = join_all([builder.ready(), builder.ready()]).await;
-    let requests: Vec<_> =
-        (0..REQUESTS).map(|n| request(&format!("w-{n}"), "anna", Some("10.00"))).collect();
+    let requests: Vec<_> = (0..REQUESTS).map(|n| request(&format!("w-{n}"), "anna", Some("10.00"))).collect();
     office.shop.publisher.publish(&requests).await;
     eventually("all are requested", PATIENCE * 2, || async {
         let count = office.shop.world.count("SELECT count(*) FROM withdrawal").await;
@@ -42,7 +41,8 @@ async fn a_thousand_requests_at_once_are_told_in_digests_and_every_one_once() {
             assert_eq!(told.matches(id.as_str()).count(), 1, "{id} to {address}");
         }
     }
-    let twice = "SELECT count(*) FROM (SELECT FROM delivery GROUP BY withdrawal, recipient HAVING count(*) > 1) AS d";
+    let twice =
+        "SELECT count(*) FROM (SELECT FROM delivery GROUP BY withdrawal, recipient HAVING count(*) > 1) AS d";
     assert_eq!(office.shop.world.count(twice).await, 0);
     assert_eq!(
         office.shop.world.count("SELECT count(*) FROM delivery").await,

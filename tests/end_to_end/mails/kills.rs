@@ -43,14 +43,9 @@ async fn an_event_told_five_times_to_two_notifiers_makes_one_mail_for_each_of_th
 /// Each of the points at which a notifier can die, and how often a mail may then arrive.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_notifier_that_is_killed_loses_no_mail_and_repeats_at_most_the_one_it_had_handed_over() {
-    for (point, most) in [
-        ("received", 1),
-        ("committed", 1),
-        ("published", 1),
-        ("leasing", 1),
-        ("leased", 1),
-        ("handed", 2),
-    ] {
+    for (point, most) in
+        [("received", 1), ("committed", 1), ("published", 1), ("leasing", 1), ("leased", 1), ("handed", 2)]
+    {
         let office = Office::new(&[("anna", "100.00")]).await;
         let mut builder = office.shop.world.notifier(&office.server);
         // So that what was leased is leased again soon.

@@ -15,10 +15,8 @@ async fn a_refused_mail_can_be_sent_again_and_goes_to_the_address_that_is_known_
     let _notifier = office.notifier().await;
     office.quiet().await;
     assert_eq!(states(&office.shop.world).await, [("failed".to_owned(), 1)]);
-    let put = tests::message::at(
-        tests::message::customer("right", "anna", "affiliate"),
-        "2026-11-22T12:00:00Z",
-    );
+    let put =
+        tests::message::at(tests::message::customer("right", "anna", "affiliate"), "2026-11-22T12:00:00Z");
     let mut put = put;
     put["data"]["email"] = serde_json::json!("right@example.org");
     office.shop.done(put, "customer.updated").await;
@@ -38,8 +36,7 @@ async fn a_refused_mail_can_be_sent_again_and_goes_to_the_address_that_is_known_
     assert_eq!(world.saldo(&["mails", "resend", &id]).await.status, 0);
     let mails = office.server.wait_mails(2).await;
     office.quiet().await;
-    let ids: Vec<_> =
-        mails.iter().map(|mail| parse(&mail.raw).header("Message-ID").to_owned()).collect();
+    let ids: Vec<_> = mails.iter().map(|mail| parse(&mail.raw).header("Message-ID").to_owned()).collect();
     assert_ne!(ids[0], ids[1]);
     let unknown = world.saldo(&["mails", "resend", "999999"]).await;
     assert_eq!(unknown.status, 1);
@@ -81,7 +78,10 @@ async fn mails_are_listed_by_shop_with_what_they_tell_of() {
         assert!(ran.output.contains(wanted), "{ran:?}");
     }
     assert!(world.saldo(&["mails", "--merchant", "other", "--json"]).await.lines().is_empty());
-    assert_eq!(world.saldo(&["mails", "--merchant", "acme", "--limit", "1", "--json"]).await.lines().len(), 1);
+    assert_eq!(
+        world.saldo(&["mails", "--merchant", "acme", "--limit", "1", "--json"]).await.lines().len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

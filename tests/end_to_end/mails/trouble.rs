@@ -11,9 +11,9 @@ const OTHER: &str = "zoe@other.example";
 
 /// Where this happened first.
 fn place(events: &[MailEvent], happening: Happening, recipient: &str) -> Option<usize> {
-    events.iter().position(|event| {
-        event.happening == happening && event.recipient.as_deref() == Some(recipient)
-    })
+    events
+        .iter()
+        .position(|event| event.happening == happening && event.recipient.as_deref() == Some(recipient))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,15 +139,8 @@ async fn one_refused_recipient_of_three_fails_alone_and_an_event_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_closed_at_any_step_delays_its_mail_alone() {
-    let steps = [
-        Step::Greeting,
-        Step::Hello,
-        Step::MailFrom,
-        Step::RcptTo,
-        Step::Data,
-        Step::Message,
-        Step::Quit,
-    ];
+    let steps =
+        [Step::Greeting, Step::Hello, Step::MailFrom, Step::RcptTo, Step::Data, Step::Message, Step::Quit];
     let office = Office::new(&[("anna", "1000.00")]).await;
     office.other_shop("other", &[OTHER]).await;
     let notifier = office.notifier().await;
@@ -163,10 +156,7 @@ async fn a_connection_closed_at_any_step_delays_its_mail_alone() {
         office.server.wait_mails(before + 2).await;
         office.quiet().await;
         let events = &office.server.events()[seen..];
-        assert!(
-            events.iter().any(|event| event.happening == Happening::Cut(step)),
-            "{step:?}: {events:#?}"
-        );
+        assert!(events.iter().any(|event| event.happening == Happening::Cut(step)), "{step:?}: {events:#?}");
         if matches!(step, Step::RcptTo | Step::Data | Step::Message) {
             let (other, cut) =
                 (place(events, Happening::Accepted, STAFF[1]), place(events, Happening::Accepted, STAFF[0]));
