@@ -206,6 +206,8 @@ impl World {
             builder.set(&format!("SALDO__{name}"), "100ms");
         }
         for (name, value) in [
+            // Tests of digests say when there is one.
+            ("DIGEST__AFTER", "1000"),
             ("MAIL__RETRY_MAX", "500ms"),
             ("MAIL__PER_MINUTE", "100000"),
             ("MAIL__MERCHANT_PER_MINUTE", "100000"),

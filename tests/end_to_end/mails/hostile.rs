@@ -75,13 +75,14 @@ async fn what_people_call_themselves_is_shown_and_does_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stands_in_the_books_against_all_rules_breaks_no_mail() {
     let office = Office::with(telling(MERCHANT, &["ada@shop.example"], &[]), &[("anna", "1000.00")]).await;
+    // Decided before: the withdrawals worker trusts what it reads there.
+    office.asks("w-1", "anna").await;
     let name = "Anna\r\nBcc: evil@evil.example\r\n\r\n<b>";
     sqlx::query("UPDATE customer SET name = $1 WHERE id = 'anna'")
         .bind(name)
         .execute(&mut office.shop.world.superuser().await)
         .await
         .unwrap();
-    office.asks("w-1", "anna").await;
     let _notifier = office.notifier().await;
     office.server.wait_mails(1).await;
     let (_, mail) = &office.mails()[0];

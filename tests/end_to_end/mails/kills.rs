@@ -79,7 +79,7 @@ async fn a_mail_stays_leased_for_longer_than_an_attempt_may_take() {
     office.asks("w-1", "anna").await;
     let mut victim = builder.clone().dies_at("leased", 1).start();
     assert_eq!(victim.ended(PATIENCE).await.signal(), Some(SIGKILL));
-    let leased = "SELECT count(*) FROM mail WHERE attempts = 1 AND next_attempt_at > statement_timestamp() + interval '60 seconds'";
+    let leased = "SELECT count(*) FROM mail WHERE state = 'due' AND attempts = 1 AND next_attempt_at > statement_timestamp() + interval '60 seconds'";
     assert_eq!(office.shop.world.count(leased).await, 1);
     // Another notifier sends the other mail, and leaves this one alone.
     let notifier = builder.ready().await;
