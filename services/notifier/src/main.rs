@@ -1,3 +1,9 @@
 //! The notifier.
 
-fn main() {}
+use std::process::ExitCode;
+
+use notifier::Notifier;
+
+fn main() -> ExitCode {
+    worker::listen(|_, read| Notifier::read(read))
+}

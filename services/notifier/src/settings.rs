@@ -10,12 +10,15 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use ledger::mail::DigestRule;
 use lettre::Address;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use secrecy::SecretString;
 use worker::settings::Reader;
+
+use crate::letter::Style;
 
 const DAY: Duration = Duration::from_hours(24);
 const HOUR: Duration = Duration::from_hours(1);
@@ -61,10 +64,8 @@ pub struct MailSettings {
     pub from: Mailbox,
     /// `mail.reply_to`: whom answers are for. Default: who writes.
     pub reply_to: Option<Mailbox>,
-    /// `mail.link`: where a withdrawal is shown.
-    pub link: Option<String>,
-    /// `mail.time_zone`: the IANA name of the zone of the times in mails. Default UTC.
-    pub time_zone: TimeZone,
+    /// How mails look.
+    pub style: Style,
     /// `mail.connections`: how many mails may be under way at once, 1 to 64. Default 8.
     pub connections: usize,
     /// `mail.merchant_connections`: how many of them may be one shop's. Default 2.
@@ -85,10 +86,10 @@ pub struct MailSettings {
     pub merchant_per_minute: NonZeroU32,
     /// `mail.interval`: how often due mails are looked for. Default 5s.
     pub interval: Duration,
-    /// `digest.after`: how many requests a reader is mailed one by one within the window. Default 5.
-    pub digest_after: usize,
-    /// `digest.window`: for how long further ones are collected. Default 10m.
-    pub digest_window: Duration,
+    /// When requests are collected. `digest.after`: how many a reader is mailed one by one within the window, default 5.
+    /// `digest.window`: for how long further ones are collected, default 10m. `digest.most`: how many one mail tells of,
+    /// default 200.
+    pub digest: DigestRule,
     /// `notices.age`: how old a withdrawal's state is before it is looked for without an event. Default 30s.
     pub notices_age: Duration,
     /// `notices.window`: how old a state may be to be told at all. Default 7d.
@@ -122,10 +123,7 @@ impl MailSettings {
             hello_name: read.optional("mail.hello_name", hello_name).unwrap_or_else(own_name),
             from: read.required("mail.from", mailbox).unwrap_or_else(nobody),
             reply_to: read.optional("mail.reply_to", mailbox),
-            link: read.optional("mail.link", |text| Ok(text.to_owned())),
-            time_zone: read.or("mail.time_zone", TimeZone::UTC, |text| {
-                TimeZone::get(text).map_err(|_| "expected a time zone such as Europe/Lisbon".to_owned())
-            }),
+            style: style(read),
             connections: read.number("mail.connections", 8, 1, 64),
             merchant_connections: read.number("mail.merchant_connections", 2, 1, 64),
             timeout: read.duration("mail.timeout", MINUTE, HOUR),
@@ -136,11 +134,25 @@ impl MailSettings {
             per_minute: per_minute(read, "mail.per_minute", DEFAULT_PER_MINUTE),
             merchant_per_minute: per_minute(read, "mail.merchant_per_minute", DEFAULT_MERCHANT_PER_MINUTE),
             interval: read.duration("mail.interval", 5 * SECOND, HOUR),
-            digest_after: read.number("digest.after", 5, 1, 1000),
-            digest_window: read.duration("digest.window", 10 * MINUTE, DAY),
+            digest: DigestRule {
+                after: count(read, "digest.after", 5),
+                window: read.duration("digest.window", 10 * MINUTE, DAY),
+                most: count(read, "digest.most", 200),
+            },
             notices_age: read.duration("notices.age", 30 * SECOND, DAY),
             notices_window: read.duration("notices.window", 7 * DAY, 365 * DAY),
         }
+    }
+}
+
+/// How mails look. `mail.link`: where a withdrawal is shown, a URL with `{withdrawal}` and perhaps `{merchant}`; without
+/// it mails have no link. `mail.time_zone`: the IANA name of the zone of the times in mails, default UTC.
+pub fn style(read: &mut Reader) -> Style {
+    Style {
+        link: read.optional("mail.link", |text| text.parse()),
+        time_zone: read.or("mail.time_zone", TimeZone::UTC, |text| {
+            TimeZone::get(text).map_err(|_| "expected a time zone such as Europe/Lisbon".to_owned())
+        }),
     }
 }
 
@@ -194,6 +206,14 @@ fn per_minute(read: &mut Reader, key: &'static str, default: NonZeroU32) -> NonZ
         Ok(number) if number.get() <= MOST_PER_MINUTE => Ok(number),
         _ => Err(format!("expected a whole number from 1 to {MOST_PER_MINUTE}")),
     })
+}
+
+/// More requests than this in one mail are no help to anybody.
+const MOST_REQUESTS: usize = 1000;
+
+fn count(read: &mut Reader, key: &'static str, default: i64) -> i64 {
+    let number = read.number(key, usize::try_from(default).unwrap_or(1), 1, MOST_REQUESTS);
+    i64::try_from(number).unwrap_or(default)
 }
 
 fn security(read: &mut Reader, host: &str, tls: Protection) -> Security {
@@ -339,12 +359,15 @@ mod tests {
         assert_eq!(settings.port, 587);
         assert!(settings.login.is_none());
         assert_eq!(settings.from.to_string(), "Saldo <saldo@example.org>");
-        assert_eq!(settings.time_zone, TimeZone::UTC);
+        assert_eq!(settings.style.time_zone, TimeZone::UTC);
         assert_eq!((settings.connections, settings.merchant_connections), (8, 2));
         assert_eq!((settings.per_minute.get(), settings.merchant_per_minute.get()), (300, 60));
         assert_eq!((settings.retry_min, settings.retry_max), (30 * SECOND, HOUR));
         assert_eq!((settings.timeout, settings.give_up_after), (MINUTE, 3 * DAY));
-        assert_eq!((settings.digest_after, settings.digest_window), (5, 10 * MINUTE));
+        assert_eq!(
+            (settings.digest.after, settings.digest.window, settings.digest.most),
+            (5, 10 * MINUTE, 200)
+        );
         assert_eq!((settings.notices_age, settings.notices_window), (30 * SECOND, 7 * DAY));
     }
 
@@ -375,7 +398,7 @@ mod tests {
         assert!(matches!(settings.security, Security::Tls(_)));
         assert_eq!(settings.port, 465);
         assert_eq!(settings.hello_name.to_string(), "[IPv6:::1]");
-        assert_eq!(settings.time_zone.iana_name(), Some("Europe/Lisbon"));
+        assert_eq!(settings.style.time_zone.iana_name(), Some("Europe/Lisbon"));
         assert_eq!(settings.per_minute.get(), 1);
         let login = settings.login.as_ref().unwrap();
         assert_eq!(login.password.expose_secret(), "open sesame");

@@ -8,6 +8,7 @@ mod fate;
 mod keys;
 mod ledger_access;
 mod lines;
+mod mails;
 mod migrate;
 mod moment;
 mod operations;
@@ -81,6 +82,7 @@ enum Command {
     Balance(balance::Arguments),
     Operations(operations::Arguments),
     Withdrawals(withdrawals::Arguments),
+    Mails(mails::Arguments),
     Totals(totals::Arguments),
     /// The keys that payout details are encrypted with
     #[command(subcommand)]
@@ -103,6 +105,7 @@ pub async fn main() -> ExitCode {
         Command::Balance(arguments) => balance::run(arguments, config, &mut output).await,
         Command::Operations(arguments) => operations::run(arguments, config, &mut output).await,
         Command::Withdrawals(arguments) => withdrawals::run(arguments, config, &mut output).await,
+        Command::Mails(arguments) => mails::run(arguments, config, &mut output).await,
         Command::Totals(arguments) => totals::run(arguments, config, &mut output).await,
         Command::Keys(command) => keys::run(command, config, &mut output).await,
         Command::Export(arguments) => export::run(arguments, config, &mut output).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ledger::store::Settings as Database;
 use ledger::vault::Vault;
+use notifier::letter::Style;
 use secrecy::{ExposeSecret, SecretString};
 use worker::management;
 use worker::settings::{Reader, SettingsError};
@@ -54,6 +55,11 @@ impl Settings {
     /// `payout.keys`. `None` if they are not usable, which `finish` reports.
     pub(crate) fn vault(&mut self) -> Option<Vault> {
         self.0.vault()
+    }
+
+    /// How mails look: `mail.link`, `mail.time_zone`.
+    pub(crate) fn mail_style(&mut self) -> Style {
+        notifier::settings::style(&mut self.0)
     }
 
     /// `database.url` where it is set.

@@ -14,7 +14,7 @@ use ledger::vault::{KeysError, Vault};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Every setting of every program, so that one file can serve all of them.
-const NAMES: [&str; 50] = [
+const NAMES: [&str; 51] = [
     "admin.require_user_id",
     "broker.management_url",
     "broker.url",
@@ -22,6 +22,7 @@ const NAMES: [&str; 50] = [
     "database.timeout",
     "database.url",
     "digest.after",
+    "digest.most",
     "digest.window",
     "due.interval",
     "health.listen",

@@ -16,9 +16,6 @@ use super::record::unexpected;
 use super::{MailContent, MailItem, MailShop};
 use crate::{Failure, Store};
 
-/// The source of the keys under which failures are kept as outcomes.
-const SOURCE: &str = "/saldo/notifier";
-
 /// What stands in the inbox as the type of what fails a mail: nobody can send it.
 const FAIL: &str = "notification.fail.v1";
 
@@ -265,10 +262,10 @@ async fn outcome(
     failed: &NotificationFailed,
     time: Timestamp,
 ) -> Result<(), Failure> {
-    let id = format!("mail-{}-{}", mail.id, mail.attempts);
+    let id = format!("{}-{}", mail.id, mail.attempts);
     let cause = CommandKey {
         merchant: mail.merchant.clone(),
-        source: SOURCE.parse().map_err(|_| unexpected())?,
+        source: notification::CAUSE.parse().map_err(|_| unexpected())?,
         id: id.parse().map_err(|_| unexpected())?,
     };
     let origin = Origin { worker: notification::WORKER, cause: &cause, traceparent: None, time };
@@ -284,7 +281,7 @@ async fn outcome(
         &cause.hash().0[..],
         batch,
         cause.merchant.as_str(),
-        SOURCE,
+        notification::CAUSE,
         &id,
         FAIL,
         &content[..],

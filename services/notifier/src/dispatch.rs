@@ -1,0 +1,411 @@
+//! Sends what is due: chooses, leases, writes, sends, settles.
+//!
+//! One connection to the ledger does all of it but the sending, one thing at a time; several mails are with the mail
+//! server at once, each on a connection of its own.
+//!
+//! **Nobody waits for somebody else's mail.** Of the `mail.connections` a shop has at most `mail.merchant_connections`,
+//! and mails that are tried again have at most half: however many hang until they time out, another shop's first attempt
+//! finds a free one. A shop that has used up its rate waits alone.
+//!
+//! **Whose fault.** A failure before MAIL FROM is the server's: the mail is tried again soon, and after
+//! [`SERVER_FAILURES`] in a row nothing is sent until a probe gets through; the notifier is not ready meanwhile. Later
+//! ones are the mail's: it is tried again after a pause that doubles each time, or, refused for good, given up.
+//!
+//! **Bounds.** Memory is the mails being sent. A lease outlives the longest attempt by [`LEASE_MARGIN`]. An attempt whose
+//! outcome cannot be settled, because the database is away, keeps its place until it can.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contract::MerchantId;
+use contract::notification::FailureReason;
+use futures_util::FutureExt as _;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ledger::mail::{Answer, LeasedMail};
+use ledger::{Failure, Store};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use tracing::{info, warn};
+use worker::Beside;
+use worker::fault::{self, Point};
+
+use crate::Notifier;
+use crate::smtp::{Accepted, Class, SendFailure, Stage};
+
+/// So many attempts in a row that failed before MAIL FROM mean that the server is away.
+const SERVER_FAILURES: u32 = 3;
+
+/// How much longer a lease is than the longest attempt: for writing the mail, and for settling.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// A server that nothing was sent to for this long is asked whether it is there: readiness is to be the truth.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// Its names in the health report.
+const LEDGER: &str = "mails";
+const SERVER: &str = "mail server";
+
+/// How an attempt ended.
+type Outcome = Result<Accepted, SendFailure>;
+
+/// Sends mails until it is told to stop.
+pub(crate) struct Dispatcher {
+    notifier: Arc<Notifier>,
+    work: Beside,
+    store: Option<Store>,
+    /// With the mail server.
+    sending: JoinSet<(i64, Outcome)>,
+    /// Leased, by number: being sent, or not settled yet.
+    leased: HashMap<i64, LeasedMail>,
+    unsettled: Vec<(i64, Outcome)>,
+    limits: Limits,
+    /// Attempts in a row that failed before MAIL FROM.
+    server_failures: u32,
+    /// Whether nothing is sent because the server is away.
+    away: bool,
+    /// When the server was last talked to.
+    asked_at: Instant,
+}
+
+/// How many mails may go out.
+struct Limits {
+    all: DefaultDirectRateLimiter,
+    merchants: DefaultKeyedRateLimiter<MerchantId>,
+    /// Until when nothing, or nothing of a merchant, may go out.
+    held: Option<Instant>,
+    merchants_held: HashMap<MerchantId, Instant>,
+}
+
+/// What to do after looking for a mail.
+enum Next {
+    /// There may be more.
+    Again,
+    /// Nothing before this, or something else, happens.
+    Wait(Option<Instant>),
+}
+
+impl Dispatcher {
+    pub(crate) fn new(notifier: Arc<Notifier>, work: Beside) -> Self {
+        let settings = &notifier.settings;
+        let limits = Limits {
+            all: RateLimiter::direct(Quota::per_minute(settings.per_minute)),
+            merchants: RateLimiter::keyed(Quota::per_minute(settings.merchant_per_minute)),
+            held: None,
+            merchants_held: HashMap::new(),
+        };
+        Self {
+            notifier,
+            work,
+            store: None,
+            sending: JoinSet::new(),
+            leased: HashMap::new(),
+            unsettled: Vec::new(),
+            limits,
+            server_failures: 0,
+            away: false,
+            asked_at: Instant::now(),
+        }
+    }
+
+    /// Works until shutdown; then waits, for the grace period, for what is with the mail server.
+    pub(crate) async fn run(mut self) {
+        let shutdown = self.work.shutdown.clone();
+        // Ready only once the server has answered.
+        self.work.health.trouble(SERVER, &"not asked yet");
+        self.probe().await;
+        while !shutdown.is_cancelled() {
+            let settings = &self.notifier.settings;
+            let quiet = if self.away { settings.probe_interval } else { settings.probe_interval.max(QUIET) };
+            if self.sending.is_empty() && self.asked_at.elapsed() >= quiet {
+                self.probe().await;
+            }
+            let wait = self.turn().await;
+            self.pause(wait).await;
+        }
+        let grace = self.work.settings.shutdown_grace;
+        if timeout(grace, self.finish()).await.is_err() {
+            warn!(mails = self.leased.len(), "mails under way are left to their next attempt");
+        }
+    }
+
+    /// Settles what has ended and leases what is due; returns when to look again.
+    async fn turn(&mut self) -> Option<Instant> {
+        self.settle_all().await;
+        loop {
+            let failure = match self.next().await {
+                Ok(Next::Again) => continue,
+                Ok(Next::Wait(until)) => {
+                    if self.unsettled.is_empty() {
+                        self.work.health.fine(LEDGER);
+                    }
+                    return until;
+                }
+                Err(failure) => failure,
+            };
+            self.trouble(&failure);
+            return None;
+        }
+    }
+
+    /// Until something ended, something became due, or it is time to look again.
+    async fn pause(&mut self, until: Option<Instant>) {
+        let notifier = Arc::clone(&self.notifier);
+        let interval = Instant::now() + notifier.settings.interval;
+        let until = until.map_or(interval, |until| until.min(interval));
+        tokio::select! {
+            () = self.work.shutdown.cancelled() => {}
+            () = notifier.due.notified() => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+            Some(ended) = self.sending.join_next() => self.ended(ended),
+        }
+    }
+
+    /// Leases a mail and hands it over, if there is one and there is room.
+    async fn next(&mut self) -> Result<Next, Failure> {
+        let notifier = Arc::clone(&self.notifier);
+        let settings = &notifier.settings;
+        if self.away {
+            return Ok(Next::Wait(Some(self.asked_at + settings.probe_interval)));
+        }
+        if self.leased.len() >= settings.connections {
+            return Ok(Next::Wait(None));
+        }
+        let now = Instant::now();
+        if let Some(held) = self.limits.held.filter(|held| *held > now) {
+            return Ok(Next::Wait(Some(held)));
+        }
+        self.limits.merchants_held.retain(|_, held| *held > now);
+        let busy = self.busy(settings.merchant_connections);
+        let again = self.leased.values().filter(|mail| mail.attempts > 1).count();
+        let retries = again < (settings.connections / 2).max(1);
+        fault::reach(Point::Leasing);
+        let limit = self.work.settings.database_timeout;
+        let store = self.store().await?;
+        let chosen = timeout(limit, store.next_mail_of(&busy, retries)).await.map_err(|_| no_answer())??;
+        let Some(merchant) = chosen else {
+            return Ok(Next::Wait(self.limits.merchants_held.values().min().copied()));
+        };
+        if !self.limits.allow(&merchant) {
+            return Ok(Next::Again);
+        }
+        let lease = settings.timeout + LEASE_MARGIN;
+        let store = self.store().await?;
+        let leased = timeout(limit, store.lease_mail(&merchant, retries, lease)).await;
+        if let Some(mail) = leased.map_err(|_| no_answer())?? {
+            fault::reach(Point::Leased);
+            self.hand_over(mail).await?;
+        }
+        Ok(Next::Again)
+    }
+
+    /// Merchants that have all that they may have.
+    fn busy(&self, most: usize) -> Vec<MerchantId> {
+        let mut sending: HashMap<&MerchantId, usize> = HashMap::new();
+        for mail in self.leased.values() {
+            *sending.entry(&mail.merchant).or_default() += 1;
+        }
+        let full = sending.into_iter().filter(|(_, count)| *count >= most).map(|(merchant, _)| merchant);
+        full.chain(self.limits.merchants_held.keys()).cloned().collect()
+    }
+
+    /// Writes a mail and begins to send it.
+    async fn hand_over(&mut self, mail: LeasedMail) -> Result<(), Failure> {
+        let limit = self.work.settings.database_timeout;
+        let store = self.store().await?;
+        if mail.expired {
+            let failed = store.mail_failed(&mail, FailureReason::Expired, None);
+            timeout(limit, failed).await.map_err(|_| no_answer())??;
+            warn!(mail = mail.id, merchant = %mail.merchant, attempts = mail.attempts, "a mail is given up: it could not be handed over in time");
+            return Ok(());
+        }
+        let written = timeout(limit, store.mail_content(&mail)).await.map_err(|_| no_answer())??;
+        let id = mail.id;
+        match self.notifier.write(&mail, written.as_ref()) {
+            Ok((to, message)) => {
+                let notifier = Arc::clone(&self.notifier);
+                self.leased.insert(id, mail);
+                self.sending.spawn(async move {
+                    let sent = AssertUnwindSafe(notifier.send(&to, &message)).catch_unwind().await;
+                    (id, sent.unwrap_or_else(|_| Err(panicked())))
+                });
+            }
+            Err(problem) => {
+                warn!(mail = id, %problem, "a mail cannot be written");
+                let answer = Answer { status: None, text: "the mail cannot be written".to_owned() };
+                let pause = self.backoff(mail.attempts);
+                let store = self.store().await?;
+                timeout(limit, store.mail_postponed(&mail, &answer, pause))
+                    .await
+                    .map_err(|_| no_answer())??;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes how an attempt ended.
+    fn ended(&mut self, ended: Result<(i64, Outcome), JoinError>) {
+        // Nothing is aborted and panics are caught, so that there always is an outcome.
+        let Ok((id, outcome)) = ended else { return };
+        self.asked_at = Instant::now();
+        match &outcome {
+            Err(failure) if failure.class == Class::Server => {
+                self.server_failures += 1;
+                if self.server_failures >= SERVER_FAILURES {
+                    self.server_away(failure);
+                }
+            }
+            _ => self.server_failures = 0,
+        }
+        self.unsettled.push((id, outcome));
+    }
+
+    fn server_away(&mut self, failure: &SendFailure) {
+        if !self.away {
+            warn!(%failure, "the mail server is away; nothing is sent until it answers");
+        }
+        self.away = true;
+        self.work.health.trouble(SERVER, failure);
+    }
+
+    /// Settles what has ended, as far as the ledger is there.
+    async fn settle_all(&mut self) {
+        while let Some(ended) = self.sending.try_join_next() {
+            self.ended(ended);
+        }
+        while let Some((id, outcome)) = self.unsettled.pop() {
+            let Some(mail) = self.leased.get(&id).cloned() else { continue };
+            let settled = self.settle(&mail, &outcome).await;
+            if let Err(failure) = settled {
+                self.unsettled.push((id, outcome));
+                self.trouble(&failure);
+                return;
+            }
+            self.leased.remove(&id);
+        }
+    }
+
+    async fn settle(&mut self, mail: &LeasedMail, outcome: &Outcome) -> Result<(), Failure> {
+        let limit = self.work.settings.database_timeout;
+        let probe_interval = self.notifier.settings.probe_interval;
+        let backoff = self.backoff(mail.attempts);
+        let (id, merchant, attempts) = (mail.id, &mail.merchant, mail.attempts);
+        let store = self.store().await?;
+        let settled = match outcome {
+            Ok(Accepted { status, answer }) => {
+                fault::reach(Point::Handed);
+                let answer = Answer { status: Some(*status), text: answer.clone() };
+                let settled =
+                    timeout(limit, store.mail_sent(mail, &answer)).await.map_err(|_| no_answer())??;
+                info!(mail = id, %merchant, kind = %mail.kind, attempts, "a mail is sent");
+                settled
+            }
+            Err(failure) if failure.class == Class::Permanent => {
+                let answer = told(failure);
+                let failed = store.mail_failed(mail, FailureReason::Refused, Some(&answer));
+                warn!(mail = id, %merchant, kind = %mail.kind, attempts, status = failure.status, "a mail is refused for good");
+                timeout(limit, failed).await.map_err(|_| no_answer())??
+            }
+            Err(failure) => {
+                let pause = if failure.class == Class::Server { probe_interval } else { backoff };
+                let postponed = timeout(limit, store.mail_postponed(mail, &told(failure), pause)).await;
+                info!(mail = id, %merchant, kind = %mail.kind, attempts, stage = %failure.stage, status = failure.status, "a mail is tried again later");
+                postponed.map_err(|_| no_answer())??
+            }
+        };
+        if !settled {
+            warn!(mail = id, "an attempt outlived its lease; another one settles the mail");
+        }
+        Ok(())
+    }
+
+    /// Asks the mail server whether it can be used.
+    async fn probe(&mut self) {
+        let notifier = Arc::clone(&self.notifier);
+        let probed = tokio::select! {
+            () = self.work.shutdown.cancelled() => return,
+            probed = notifier.server.probe() => probed,
+        };
+        self.asked_at = Instant::now();
+        match probed {
+            Ok(()) => {
+                if self.away {
+                    info!("the mail server answers");
+                }
+                self.work.health.fine(SERVER);
+                (self.away, self.server_failures) = (false, 0);
+            }
+            Err(failure) => self.server_away(&failure),
+        }
+    }
+
+    /// Waits for everything under way.
+    async fn finish(&mut self) {
+        while !self.leased.is_empty() {
+            self.settle_all().await;
+            if self.sending.is_empty() {
+                // The ledger is away, or nothing is left.
+                tokio::time::sleep(self.notifier.settings.interval.min(Duration::from_secs(1))).await;
+            } else if let Some(ended) = self.sending.join_next().await {
+                self.ended(ended);
+            }
+        }
+    }
+
+    /// The pause after so many attempts: doubling, jittered.
+    fn backoff(&self, attempts: i32) -> Duration {
+        let settings = &self.notifier.settings;
+        let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(20);
+        let pause = settings.retry_min.saturating_mul(1 << doublings).min(settings.retry_max);
+        pause.mul_f64(rand::RngExt::random_range(&mut rand::rng(), 0.5..=1.0))
+    }
+
+    fn trouble(&mut self, failure: &Failure) {
+        warn!(%failure, "the ledger is not available for mails");
+        self.work.health.trouble(LEDGER, failure);
+        self.store = None;
+    }
+
+    /// The connection; a new one only after its schema was checked.
+    async fn store(&mut self) -> Result<&mut Store, Failure> {
+        if self.store.is_none() {
+            let within = self.work.settings.connect_timeout;
+            let opened = timeout(within, Store::open(&self.work.ledger)).await;
+            self.store = Some(opened.map_err(|_| no_answer())??);
+        }
+        self.store.as_mut().ok_or_else(no_answer)
+    }
+}
+
+impl Limits {
+    /// Whether one more mail of this merchant may go out now; otherwise notes when.
+    fn allow(&mut self, merchant: &MerchantId) -> bool {
+        let clock = DefaultClock::default();
+        let wait = |until: governor::NotUntil<_>| Instant::now() + until.wait_time_from(clock.now());
+        if let Err(until) = self.merchants.check_key(merchant) {
+            self.merchants_held.insert(merchant.clone(), wait(until));
+            return false;
+        }
+        if let Err(until) = self.all.check() {
+            self.held = Some(wait(until));
+            return false;
+        }
+        true
+    }
+}
+
+/// A failure as the ledger keeps it.
+fn told(failure: &SendFailure) -> Answer {
+    Answer { status: failure.status, text: format!("{}: {}", failure.stage, failure.answer) }
+}
+
+fn panicked() -> SendFailure {
+    let answer = "the notifier failed".to_owned();
+    SendFailure { stage: Stage::Connect, class: Class::Transient, status: None, answer }
+}
+
+fn no_answer() -> Failure {
+    Failure::Infrastructure { state: "no answer in time".to_owned(), lost: true }
+}
