@@ -9,6 +9,8 @@ mod export;
 mod hostile;
 mod isolation;
 mod kills;
+mod mail_session;
+mod mails;
 mod model;
 mod outages;
 mod parking;

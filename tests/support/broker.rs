@@ -15,7 +15,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use serde_json::Value;
 
 use crate::message::routing_key;
-use crate::{World, eventually};
+use crate::{PATIENCE, World, eventually};
 
 /// How the routing keys end of commands that need a user id.
 const NEED_USER: [&str; 7] = [
@@ -104,6 +104,27 @@ impl Publisher {
         });
         let confirms = try_join_all(started).await.unwrap();
         join_all(confirms).await.into_iter().map(Result::unwrap).collect()
+    }
+
+    /// Publishes bytes as an event, confirmed.
+    pub async fn publish_event(&self, routing_key: &str, body: &[u8]) {
+        let confirm = self.channel.basic_publish(
+            worker::topology::EVENTS.into(),
+            routing_key.into(),
+            BasicPublishOptions::default(),
+            body,
+            Self::properties(),
+        );
+        assert!(confirm.await.unwrap().await.unwrap().is_ack());
+    }
+
+    /// Waits until a queue has handed out all that it had.
+    pub async fn consumed(&self, queue: &str) {
+        eventually("all is handed out", PATIENCE, || async {
+            let queued = self.queued(queue).await;
+            if queued.ready == 0 { Ok(()) } else { Err(queued) }
+        })
+        .await;
     }
 
     /// The connection.

@@ -9,10 +9,18 @@ use tokio::sync::OnceCell;
 use worker::topology::{Limits, Topology};
 
 use crate::worker_process::WorkerBuilder;
-use crate::{Collector, Publisher};
+use crate::{Collector, MailServer, Publisher};
 
-/// The workers, by name.
+/// The workers that decide commands, by name.
 pub const WORKERS: [&str; 4] = ["commissions", "adjustments", "directory", "withdrawals"];
+
+/// The worker that decides nothing.
+const NOTIFIER: &str = "notifier";
+
+/// All workers, by name.
+fn workers() -> impl Iterator<Item = &'static str> {
+    WORKERS.into_iter().chain([NOTIFIER])
+}
 
 /// The roles that log in besides the workers'.
 const PEOPLE: [&str; 2] = ["saldo_operator", "saldo_treasurer"];
@@ -69,8 +77,8 @@ impl World {
         // Roles belong to the server: one password change at a time.
         ROLES
             .get_or_init(|| async {
-                let workers = WORKERS.map(|worker| format!("saldo_{worker}"));
-                for role in workers.into_iter().chain(PEOPLE.map(str::to_owned)) {
+                let workers = workers().map(|worker| format!("saldo_{worker}"));
+                for role in workers.chain(PEOPLE.map(str::to_owned)) {
                     let statement = format!("ALTER ROLE {role} PASSWORD '{PASSWORD}'");
                     admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
                 }
@@ -88,13 +96,13 @@ impl World {
         // Users belong to the broker, which answers 400 to whoever comes second at the same moment.
         USERS
             .get_or_init(async || {
-                for worker in WORKERS {
+                for worker in workers() {
                     let login = json!({ "password": PASSWORD, "tags": "" });
                     self.manage("PUT", &format!("users/saldo_{worker}_test"), Some(login)).await;
                 }
             })
             .await;
-        for worker in WORKERS {
+        for worker in workers() {
             let rights = json!({
                 "configure": "^$", "write": r"^saldo\.(events|dead)$", "read": format!(r"^saldo\.{worker}$"),
             });
@@ -183,6 +191,29 @@ impl World {
     pub fn quick(&self, worker: &str) -> WorkerBuilder {
         let mut builder = self.worker_of(worker);
         builder.set("SALDO__PARKED__INTERVAL", "100ms").set("SALDO__DUE__INTERVAL", "100ms");
+        builder
+    }
+
+    /// A notifier that uses this mail server and is impatient.
+    pub fn notifier(&self, server: &MailServer) -> WorkerBuilder {
+        let mut builder = self.quick(NOTIFIER);
+        for (name, value) in server.settings() {
+            builder.set(name, value);
+        }
+        for name in
+            ["MAIL__INTERVAL", "MAIL__PROBE_INTERVAL", "MAIL__RETRY_MIN", "NOTICES__AGE", "SWEEP__AGE"]
+        {
+            builder.set(&format!("SALDO__{name}"), "100ms");
+        }
+        for (name, value) in [
+            ("MAIL__RETRY_MAX", "500ms"),
+            ("MAIL__PER_MINUTE", "100000"),
+            ("MAIL__MERCHANT_PER_MINUTE", "100000"),
+            ("SWEEP__INTERVAL", "200ms"),
+            ("WORKER__RETRY_MAX", "500ms"),
+        ] {
+            builder.set(&format!("SALDO__{name}"), value);
+        }
         builder
     }
 

@@ -149,7 +149,7 @@ impl MailSettings {
 /// it mails have no link. `mail.time_zone`: the IANA name of the zone of the times in mails, default UTC.
 pub fn style(read: &mut Reader) -> Style {
     Style {
-        link: read.optional("mail.link", |text| text.parse()),
+        link: read.optional("mail.link", str::parse),
         time_zone: read.or("mail.time_zone", TimeZone::UTC, |text| {
             TimeZone::get(text).map_err(|_| "expected a time zone such as Europe/Lisbon".to_owned())
         }),

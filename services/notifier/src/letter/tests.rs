@@ -122,7 +122,7 @@ fn with_german_texts(kind: MailKind) -> MailContent {
     match kind {
         MailKind::AdminRequested => texts.admin_requested = german(subject, introduction),
         MailKind::AdminDigest => {
-            texts.admin_digest = german("{shop}: {count}", "{count} <b>bei</b>\n{shop}.")
+            texts.admin_digest = german("{shop}: {count}", "{count} <b>bei</b>\n{shop}.");
         }
         MailKind::CustomerRequested => texts.customer_requested = german(subject, introduction),
         MailKind::CustomerApproved => texts.customer_approved = german(subject, introduction),

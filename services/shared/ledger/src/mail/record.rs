@@ -32,11 +32,11 @@ impl Store {
     ) -> Result<Vec<bool>, Failure> {
         let mut transaction = self.connection().begin().await?;
         lock(&mut transaction, notices).await?;
-        let (known, noticed) = unnoticed(&mut transaction, notices).await?;
-        if !noticed.is_empty() {
-            let lately = lately(&mut transaction, staff(&noticed), rules.digest).await?;
-            let (planned, new) = plan(&noticed, &lately, rules.digest);
-            write(&mut transaction, &noticed, &planned, &new, rules).await?;
+        let (known, news) = unnoticed(&mut transaction, notices).await?;
+        if !news.is_empty() {
+            let lately = lately(&mut transaction, staff(&news), rules.digest).await?;
+            let (planned, new) = plan(&news, &lately, rules.digest);
+            write(&mut transaction, &news, &planned, &new, rules).await?;
         }
         transaction.commit().await?;
         Ok(known)
@@ -130,7 +130,7 @@ async fn unnoticed(
     .fetch_all(&mut **transaction)
     .await?;
     let mut known = vec![false; notices.len()];
-    let (mut noticed, mut seen) = (Vec::new(), HashSet::new());
+    let (mut news, mut seen) = (Vec::new(), HashSet::new());
     for row in rows {
         let place = usize::try_from(row.place).ok().and_then(|place| place.checked_sub(1));
         let (Some(place), Some(notice)) = (place, place.and_then(|place| notices.get(place))) else {
@@ -142,9 +142,9 @@ async fn unnoticed(
         }
         let preferences: Preferences = serde_json::from_value(row.preferences).map_err(|_| unexpected())?;
         let customer = row.email.map(|email| email.parse()).transpose().map_err(|_| unexpected())?;
-        noticed.push(Noticed { notice: (*notice).clone(), preferences, customer });
+        news.push(Noticed { notice: (*notice).clone(), preferences, customer });
     }
-    Ok((known, noticed))
+    Ok((known, news))
 }
 
 /// What these addresses got lately, with the digests that collect for them locked.

@@ -1,0 +1,67 @@
+//! Mails as an independent parser reads them: Python's `email` package.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+const SCRIPT: &str = include_str!("parse_mail.py");
+
+/// A mail as Python reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParsedMail {
+    /// Names and decoded values, in order.
+    pub headers: Vec<(String, String)>,
+    /// Content type and transfer encoding of the whole and of every part.
+    pub parts: Vec<(String, Option<String>)>,
+    /// The plain text, lines ending in LF.
+    pub text: String,
+    /// The HTML document, lines ending in LF.
+    pub html: String,
+    /// Everything that the parser did not like.
+    pub defects: Vec<String>,
+}
+
+impl ParsedMail {
+    /// The value of the one header of this name.
+    pub fn header(&self, name: &str) -> &str {
+        let mut values = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+        let value = values.next().unwrap_or_else(|| panic!("no {name} in {self:#?}"));
+        assert_eq!(values.next(), None, "{name} is there twice");
+        &value.1
+    }
+}
+
+/// Parses a mail; fails with Python's messages where Python does.
+pub fn parse(raw: &[u8]) -> ParsedMail {
+    let mut python = Command::new("python3")
+        .args(["-I", "-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Python reads all of it before it writes.
+    python.stdin.take().unwrap().write_all(raw).unwrap();
+    let ran = python.wait_with_output().unwrap();
+    assert!(
+        ran.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&ran.stderr),
+        String::from_utf8_lossy(raw)
+    );
+    let parsed: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let lines = |value: &Value| value.as_str().unwrap_or_default().replace("\r\n", "\n");
+    let list = |name: &str| parsed[name].as_array().unwrap().clone();
+    ParsedMail {
+        headers: list("headers").iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect(),
+        parts: list("parts")
+            .iter()
+            .map(|pair| (text(&pair[0]), pair[1].as_str().map(str::to_owned)))
+            .collect(),
+        text: lines(&parsed["text"]),
+        html: lines(&parsed["html"]),
+        defects: list("defects").iter().map(text).collect(),
+    }
+}
