@@ -316,7 +316,7 @@ async fn nothing_shows_addresses_or_the_login() {
     let server = guarded().await;
     let settings = settings(&server, &[]);
     let notifier = Server::new(&settings);
-    let mut shown = format!("{settings:?} {notifier:?} {:?}", settings.login);
+    let mut shown = vec![format!("{settings:?} {notifier:?} {:?}", settings.login)];
     let plain = BASE64_STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
     let password = BASE64_STANDARD.encode(PASSWORD);
     let chatty = format!("<{BOB}> {USER} {PASSWORD} {plain} {password} saldo@example.org\u{1b}[2J");
@@ -324,12 +324,13 @@ async fn nothing_shows_addresses_or_the_login() {
         for status in [451, 550] {
             server.at(step).times(1).answers(status, &chatty);
             let failure = send(&notifier).await.unwrap_err();
-            shown += &format!(" {failure:?} {failure}");
+            shown.push(format!("{failure:?} {failure}"));
         }
     }
     server.at(Step::Message).times(1).answers(250, &chatty);
     let accepted = notifier.send(&sender(), &recipient(BOB).unwrap(), MAIL).await.unwrap();
-    shown += &format!(" {accepted:?}");
+    shown.push(format!("{accepted:?}"));
+    let shown = shown.join(" ");
     assert!(shown.contains("[2J") && !shown.contains('\u{1b}'), "{shown}");
     for secret in [BOB, USER, PASSWORD, "saldo@", &plain, &password] {
         assert!(!shown.contains(secret), "{secret}: {shown}");

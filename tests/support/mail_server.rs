@@ -386,7 +386,7 @@ impl MailServer {
 
     /// Closes the port and every connection. The mails are kept.
     pub async fn stop(&mut self) {
-        let (stop, task) = self.running.take().expect("it runs");
+        let (stop, task) = self.running.take().unwrap();
         drop(stop);
         task.await.unwrap();
     }
@@ -525,9 +525,10 @@ impl Conversation {
                 lines.push(format!("AUTH {}", self.shared.mechanisms));
             }
         }
-        let last = lines.pop().unwrap();
-        let first: String = lines.iter().map(|line| format!("250-{line}\r\n")).collect();
-        self.say(&format!("{first}250 {last}\r\n{more}")).await
+        let last = lines.len() - 1;
+        lines[..last].iter_mut().for_each(|line| line.insert_str(0, "250-"));
+        lines[last].insert_str(0, "250 ");
+        self.say(&format!("{}\r\n{more}", lines.join("\r\n"))).await
     }
 
     fn offers_tls(&self) -> bool {
