@@ -41,9 +41,6 @@ const SERVER_FAILURES: u32 = 3;
 /// How much longer a lease is than the longest attempt: for writing the mail, and for settling.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
 
-/// A server that nothing was sent to for this long is asked whether it is there: readiness is to be the truth.
-const QUIET: Duration = Duration::from_secs(20);
-
 /// Its names in the health report.
 const LEDGER: &str = "mails";
 const SERVER: &str = "mail server";
@@ -118,8 +115,8 @@ impl Dispatcher {
         self.probe().await;
         while !shutdown.is_cancelled() {
             let settings = &self.notifier.settings;
-            let quiet = if self.away { settings.probe_interval } else { settings.probe_interval.max(QUIET) };
-            if self.sending.is_empty() && self.asked_at.elapsed() >= quiet {
+            let unasked = if self.away { settings.probe_interval } else { settings.check_interval };
+            if self.sending.is_empty() && self.asked_at.elapsed() >= unasked {
                 self.probe().await;
             }
             let wait = self.turn().await;
@@ -134,7 +131,8 @@ impl Dispatcher {
     /// Settles what has ended and leases what is due; returns when to look again.
     async fn turn(&mut self) -> Option<Instant> {
         self.settle_all().await;
-        loop {
+        let shutdown = self.work.shutdown.clone();
+        while !shutdown.is_cancelled() {
             let failure = match self.next().await {
                 Ok(Next::Again) => continue,
                 Ok(Next::Wait(until)) => {
@@ -146,8 +144,9 @@ impl Dispatcher {
                 Err(failure) => failure,
             };
             self.trouble(&failure);
-            return None;
+            break;
         }
+        None
     }
 
     /// Until something ended, something became due, or it is time to look again.

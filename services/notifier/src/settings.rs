@@ -80,6 +80,9 @@ pub struct MailSettings {
     pub give_up_after: Duration,
     /// `mail.probe_interval`: how often a server that is away is looked for. Default 5s.
     pub probe_interval: Duration,
+    /// `mail.check_interval`: a server that nothing was sent to for this long is asked whether it is there, so that the
+    /// notifier is ready only while it is. Default 1m.
+    pub check_interval: Duration,
     /// `mail.per_minute`: the most mails a minute. Default 300.
     pub per_minute: NonZeroU32,
     /// `mail.merchant_per_minute`: the most of one shop's. Default 60.
@@ -131,6 +134,7 @@ impl MailSettings {
             retry_max,
             give_up_after: read.duration("mail.give_up_after", 3 * DAY, 30 * DAY),
             probe_interval: read.duration("mail.probe_interval", 5 * SECOND, HOUR),
+            check_interval: read.duration("mail.check_interval", MINUTE, HOUR),
             per_minute: per_minute(read, "mail.per_minute", DEFAULT_PER_MINUTE),
             merchant_per_minute: per_minute(read, "mail.merchant_per_minute", DEFAULT_MERCHANT_PER_MINUTE),
             interval: read.duration("mail.interval", 5 * SECOND, HOUR),

@@ -14,7 +14,7 @@ use ledger::vault::{KeysError, Vault};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Every setting of every program, so that one file can serve all of them.
-const NAMES: [&str; 51] = [
+const NAMES: [&str; 52] = [
     "admin.require_user_id",
     "broker.management_url",
     "broker.url",
@@ -29,6 +29,7 @@ const NAMES: [&str; 51] = [
     "log.filter",
     "log.format",
     "mail.ca_file",
+    "mail.check_interval",
     "mail.connections",
     "mail.from",
     "mail.give_up_after",
