@@ -135,6 +135,8 @@ async fn one_refused_recipient_of_three_fails_alone_and_an_event_says_so() {
         assert!(!log.contains(address), "{log}");
     }
     assert!(!failed.to_string().contains("nobody"), "{failed}");
+    // The failure's outcome is one of the inbox's, and the ledger holds with it.
+    office.shop.world.assert_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
