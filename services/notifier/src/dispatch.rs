@@ -119,7 +119,7 @@ impl Dispatcher {
         while !shutdown.is_cancelled() {
             let settings = &self.notifier.settings;
             let quiet = if self.away { settings.probe_interval } else { settings.probe_interval.max(QUIET) };
-            if self.sending.is_empty() && self.asked_at.elapsed() >= quiet {
+            if (self.away || self.sending.is_empty()) && self.asked_at.elapsed() >= quiet {
                 self.probe().await;
             }
             let wait = self.turn().await;
@@ -133,8 +133,9 @@ impl Dispatcher {
 
     /// Settles what has ended and leases what is due; returns when to look again.
     async fn turn(&mut self) -> Option<Instant> {
-        self.settle_all().await;
         loop {
+            // Each time: what has ended does not wait until everything that is due is looked at.
+            self.settle_all().await;
             let failure = match self.next().await {
                 Ok(Next::Again) => continue,
                 Ok(Next::Wait(until)) => {
@@ -321,12 +322,20 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Asks the mail server whether it can be used.
+    /// Asks the mail server whether it can be used; mails that end meanwhile are settled.
     async fn probe(&mut self) {
         let notifier = Arc::clone(&self.notifier);
-        let probed = tokio::select! {
-            () = self.work.shutdown.cancelled() => return,
-            probed = notifier.server.probe() => probed,
+        let probe = notifier.server.probe();
+        tokio::pin!(probe);
+        let probed = loop {
+            tokio::select! {
+                () = self.work.shutdown.cancelled() => return,
+                probed = &mut probe => break probed,
+                Some(ended) = self.sending.join_next() => {
+                    self.ended(ended);
+                    self.settle_all().await;
+                }
+            }
         };
         self.asked_at = Instant::now();
         match probed {
