@@ -11,6 +11,7 @@
 
 pub mod dispatch;
 pub mod letter;
+mod line_by_line;
 pub mod message;
 pub mod settings;
 pub mod smtp;

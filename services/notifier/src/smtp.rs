@@ -17,8 +17,6 @@
 use std::error::Error as _;
 use std::fmt;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -26,15 +24,15 @@ use base64::prelude::BASE64_STANDARD;
 use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
+use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::{Response, Severity};
 use secrecy::ExposeSecret as _;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use crate::line_by_line::LineByLine;
 use crate::settings::{Login, MailSettings, Security};
 
 /// How long the server's answer to `QUIT` is waited for.
@@ -247,8 +245,8 @@ impl Server {
         } else {
             let stream = TcpStream::connect(server).await?;
             stream.set_nodelay(true)?;
-            AsyncSmtpConnection::connect_with_transport(Box::new(LineByLine(stream)), &self.hello_name)
-                .await?
+            let stream = LineByLine::new(stream);
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello_name).await?
         });
         if let Security::StartTls(parameters) = &self.security {
             *stage = Stage::StartTls;
@@ -389,54 +387,6 @@ fn happened_to(error: &io::Error) -> String {
     }
 }
 
-/// A connection that hands out at most one line at a time.
-///
-/// lettre keeps what it has read beyond an answer, also when the connection turns to TLS. Whoever sits in between
-/// could send more in clear with the answer to `STARTTLS`, and have it taken for what the server says under TLS, such
-/// as that it has the mail. Like this nothing is read beyond the answer, and what follows it must be TLS.
-#[derive(Debug)]
-struct LineByLine(TcpStream);
-
-impl AsyncTokioStream for LineByLine {
-    fn peer_addr(&self) -> io::Result<std::net::SocketAddr> {
-        self.0.peer_addr()
-    }
-}
-
-impl AsyncRead for LineByLine {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let stream = &mut self.get_mut().0;
-        let mut bytes = [0; 1024];
-        let most = bytes.len().min(into.remaining());
-        let mut ahead = ReadBuf::new(&mut bytes[..most]);
-        ready!(stream.poll_peek(context, &mut ahead))?;
-        let seen = ahead.filled();
-        let line = seen.iter().position(|byte| *byte == b'\n').map_or(seen.len(), |end| end + 1);
-        let mut read = ReadBuf::new(&mut bytes[..line]);
-        ready!(Pin::new(stream).poll_read(context, &mut read))?;
-        into.put_slice(read.filled());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for LineByLine {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use worker::settings::Reader;
@@ -490,6 +440,26 @@ mod tests {
         let address = Address::new_dangerous("nobody", "invalid");
         may_move(server.send(&address, &address, b""));
         may_move(server.probe());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_ends_its_line_is_not_listened_to_for_long() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while tokio::io::AsyncWriteExt::write_all(&mut stream, &[b'2'; 4096]).await.is_ok() {}
+        });
+        let mut reader = Reader::of_variables([
+            ("SALDO__MAIL__HOST", "127.0.0.1"),
+            ("SALDO__MAIL__PORT", port.as_str()),
+            ("SALDO__MAIL__TLS", "none"),
+            ("SALDO__MAIL__FROM", "saldo@example.org"),
+        ]);
+        let settings = MailSettings::read(&mut reader);
+        reader.finish().unwrap();
+        let failure = Server::new(&settings).probe().await.unwrap_err();
+        assert_eq!((failure.stage, failure.answer.as_str()), (Stage::Connect, "the server says too much"));
     }
 
     #[test]
