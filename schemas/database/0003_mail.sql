@@ -9,7 +9,8 @@ CREATE TABLE notice (
     PRIMARY KEY (withdrawal, state)
 );
 
--- What happened before there was a notifier is nobody's news; whoever still waits for an answer is.
+-- What happened before there was a notifier is nobody's news; a request that still waits for an answer is, if the sweep
+-- looks back that far.
 INSERT INTO notice (withdrawal, state)
 SELECT t.withdrawal, t.state FROM withdrawal_transition t JOIN withdrawal w ON w.key = t.withdrawal
 WHERE NOT (w.state = 'requested' AND t.state = 'requested');
@@ -43,6 +44,8 @@ CREATE TABLE mail (
 
 -- The dispatcher asks for what is due, the longest waiting first; most mails are not due for long.
 CREATE INDEX mail_due ON mail (next_attempt_at, id) WHERE state = 'due';
+-- And then for a merchant's.
+CREATE INDEX mail_due_of ON mail (merchant, next_attempt_at, id) WHERE state = 'due';
 -- Lists are of a merchant, or of what has failed, newest first.
 CREATE INDEX mail_merchant ON mail (merchant, id);
 CREATE INDEX mail_failed ON mail (id) WHERE state = 'failed';

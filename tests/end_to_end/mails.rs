@@ -1,5 +1,6 @@
 //! Mails: whoever is to be told is told, once, whatever happens to the notifier, the mail server or the event.
 
+mod away;
 mod content;
 mod digests;
 mod hostile;

@@ -4,18 +4,22 @@
 //! server at once, each on a connection of its own.
 //!
 //! **Nobody waits for somebody else's mail.** Of the `mail.connections` a shop has at most `mail.merchant_connections`,
-//! and mails that are tried again have at most half: however many hang until they time out, another shop's first attempt
-//! finds a free one. A shop that has used up its rate waits alone.
+//! mails that are tried again have at most half, and a connection that is free goes to a shop that has none, if it has
+//! anything due: however many of a shop's mails hang until they time out, another shop's find a free one. Only where as
+//! many shops hang as there are connections do others wait, for the next timeout. A shop that has used up its rate waits
+//! alone.
 //!
-//! **Whose fault.** A failure before MAIL FROM is the server's: the mail is tried again soon, and after
+//! **Whose fault.** A failure before RCPT TO is the server's: the mail is tried again soon, and after
 //! [`SERVER_FAILURES`] in a row nothing is sent until a probe gets through; the notifier is not ready meanwhile. Later
 //! ones are the mail's: it is tried again after a pause that doubles each time, or, refused for good, given up.
 //!
-//! **Bounds.** Memory is the mails being sent. A lease outlives the longest attempt by [`LEASE_MARGIN`]. An attempt whose
-//! outcome cannot be settled, because the database is away, keeps its place until it can.
+//! **Bounds.** Memory is the mails being sent, and a few words for each shop. A lease outlives the longest attempt, with
+//! what the database may take before and after it, by [`LEASE_MARGIN`]. An attempt whose outcome cannot be settled, because
+//! the database is away, keeps its place until it can; when that takes longer than the lease, another process may send the
+//! mail once more.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,10 +36,10 @@ use tracing::{info, warn};
 use worker::Beside;
 use worker::fault::{self, Point};
 
-use crate::Notifier;
 use crate::smtp::{Accepted, Class, SendFailure, Stage};
+use crate::{Notifier, Unwritable};
 
-/// So many attempts in a row that failed before MAIL FROM mean that the server is away.
+/// So many attempts in a row that failed before RCPT TO mean that the server is away.
 const SERVER_FAILURES: u32 = 3;
 
 /// How much longer a lease is than the longest attempt: for writing the mail, and for settling.
@@ -59,7 +63,7 @@ pub(crate) struct Dispatcher {
     leased: HashMap<i64, LeasedMail>,
     unsettled: Vec<(i64, Outcome)>,
     limits: Limits,
-    /// Attempts in a row that failed before MAIL FROM.
+    /// Attempts in a row that failed before RCPT TO.
     server_failures: u32,
     /// Whether nothing is sent because the server is away.
     away: bool,
@@ -116,7 +120,7 @@ impl Dispatcher {
         while !shutdown.is_cancelled() {
             let settings = &self.notifier.settings;
             let unasked = if self.away { settings.probe_interval } else { settings.check_interval };
-            if self.sending.is_empty() && self.asked_at.elapsed() >= unasked {
+            if (self.away || self.sending.is_empty()) && self.asked_at.elapsed() >= unasked {
                 self.probe().await;
             }
             let wait = self.turn().await;
@@ -130,17 +134,13 @@ impl Dispatcher {
 
     /// Settles what has ended and leases what is due; returns when to look again.
     async fn turn(&mut self) -> Option<Instant> {
-        self.settle_all().await;
         let shutdown = self.work.shutdown.clone();
         while !shutdown.is_cancelled() {
+            // Each time: what has ended does not wait until everything that is due is looked at.
+            self.settle_all().await;
             let failure = match self.next().await {
                 Ok(Next::Again) => continue,
-                Ok(Next::Wait(until)) => {
-                    if self.unsettled.is_empty() {
-                        self.work.health.fine(LEDGER);
-                    }
-                    return until;
-                }
+                Ok(Next::Wait(until)) => return until,
                 Err(failure) => failure,
             };
             self.trouble(&failure);
@@ -177,20 +177,22 @@ impl Dispatcher {
             return Ok(Next::Wait(Some(held)));
         }
         self.limits.merchants_held.retain(|_, held| *held > now);
-        let busy = self.busy(settings.merchant_connections);
         let again = self.leased.values().filter(|mail| mail.attempts > 1).count();
         let retries = again < (settings.connections / 2).max(1);
         fault::reach(Point::Leasing);
-        let limit = self.work.settings.database_timeout;
-        let store = self.store().await?;
-        let chosen = timeout(limit, store.next_mail_of(&busy, retries)).await.map_err(|_| no_answer())??;
+        let chosen = self.choose(retries).await?;
+        if self.unsettled.is_empty() {
+            self.work.health.fine(LEDGER);
+        }
         let Some(merchant) = chosen else {
             return Ok(Next::Wait(self.limits.merchants_held.values().min().copied()));
         };
         if !self.limits.allow(&merchant) {
             return Ok(Next::Again);
         }
-        let lease = settings.timeout + LEASE_MARGIN;
+        let limit = self.work.settings.database_timeout;
+        // Reading what it says and settling what came of it may take as long as the database may.
+        let lease = settings.timeout + 2 * limit + LEASE_MARGIN;
         let store = self.store().await?;
         let leased = timeout(limit, store.lease_mail(&merchant, retries, lease)).await;
         if let Some(mail) = leased.map_err(|_| no_answer())?? {
@@ -198,6 +200,23 @@ impl Dispatcher {
             self.hand_over(mail).await?;
         }
         Ok(Next::Again)
+    }
+
+    /// Whose mail is next: of the shops that have nothing under way, or else of those that have not all they may have.
+    async fn choose(&mut self, retries: bool) -> Result<Option<MerchantId>, Failure> {
+        let most = self.notifier.settings.merchant_connections;
+        let limit = self.work.settings.database_timeout;
+        let shares = if self.leased.is_empty() || most == 1 { vec![most] } else { vec![1, most] };
+        for share in shares {
+            let busy = self.busy(share);
+            let store = self.store().await?;
+            let found =
+                timeout(limit, store.next_mail_of(&busy, retries)).await.map_err(|_| no_answer())??;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// Merchants that have all that they may have.
@@ -222,7 +241,9 @@ impl Dispatcher {
         }
         let written = timeout(limit, store.mail_content(&mail)).await.map_err(|_| no_answer())??;
         let id = mail.id;
-        match self.notifier.write(&mail, written.as_ref()) {
+        // A panic over one mail must not be the end of all.
+        let message = catch_unwind(AssertUnwindSafe(|| self.notifier.write(&mail, written.as_ref())));
+        match message.unwrap_or(Err(Unwritable::Panic)) {
             Ok((to, message)) => {
                 let notifier = Arc::clone(&self.notifier);
                 self.leased.insert(id, mail);
@@ -278,7 +299,8 @@ impl Dispatcher {
             let Some(mail) = self.leased.get(&id).cloned() else { continue };
             let settled = self.settle(&mail, &outcome).await;
             if let Err(failure) = settled {
-                self.unsettled.push((id, outcome));
+                // Behind the others, should it be what cannot be settled.
+                self.unsettled.insert(0, (id, outcome));
                 self.trouble(&failure);
                 return;
             }
@@ -320,12 +342,20 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Asks the mail server whether it can be used.
+    /// Asks the mail server whether it can be used; mails that end meanwhile are settled.
     async fn probe(&mut self) {
         let notifier = Arc::clone(&self.notifier);
-        let probed = tokio::select! {
-            () = self.work.shutdown.cancelled() => return,
-            probed = notifier.server.probe() => probed,
+        let probe = notifier.server.probe(&notifier.settings.from.email);
+        tokio::pin!(probe);
+        let probed = loop {
+            tokio::select! {
+                () = self.work.shutdown.cancelled() => return,
+                probed = &mut probe => break probed,
+                Some(ended) = self.sending.join_next() => {
+                    self.ended(ended);
+                    self.settle_all().await;
+                }
+            }
         };
         self.asked_at = Instant::now();
         match probed {

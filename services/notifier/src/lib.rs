@@ -11,11 +11,13 @@
 
 pub mod dispatch;
 pub mod letter;
+mod line_by_line;
 pub mod message;
 pub mod settings;
 pub mod smtp;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use contract::{Malformed, MalformedReason, MerchantId, WithdrawalId, WithdrawalState};
 use ledger::decide::Verdict;
@@ -41,6 +43,8 @@ enum Unwritable {
     Content,
     #[error("the address cannot stand in a mail")]
     Address,
+    #[error("writing the mail ended in a panic")]
+    Panic,
     #[error(transparent)]
     Letter(#[from] LetterError),
 }
@@ -52,7 +56,12 @@ pub struct Notifier {
     server: Server,
     /// Mails were recorded.
     due: Notify,
+    /// When the sweep last found nothing that was overlooked.
+    swept: Mutex<Option<Instant>>,
 }
+
+/// A sweep goes back this far behind the last one: for transactions that were committed late.
+const SWEEP_OVERLAP: Duration = Duration::from_hours(1);
 
 impl std::fmt::Debug for Notifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -67,7 +76,7 @@ impl Notifier {
         let settings = MailSettings::read(read);
         let letters = Letters::new(settings.style.clone()).ok()?;
         let server = Server::new(&settings);
-        Some(Self { settings, letters, server, due: Notify::new() })
+        Some(Self { settings, letters, server, due: Notify::new(), swept: Mutex::default() })
     }
 
     /// Writes a mail: to whom, and its bytes.
@@ -122,8 +131,17 @@ impl Subscriber for Notifier {
         skip: i64,
         limit: i64,
     ) -> Result<Vec<Arc<Notice>>, Failure> {
-        let (age, window) = (self.settings.notices_age, self.settings.notices_window);
+        let age = self.settings.notices_age;
+        // The first sweep looks through the whole window, which takes long; the others only at what is new.
+        let swept = *self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = swept.map(|swept| swept.elapsed() + age + SWEEP_OVERLAP);
+        let window =
+            since.map_or(self.settings.notices_window, |since| since.min(self.settings.notices_window));
+        let began = Instant::now();
         let notices = store.overlooked_notices(age, window, skip, limit).await?;
+        if notices.is_empty() && skip == 0 {
+            *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+        }
         Ok(notices.into_iter().map(Arc::new).collect())
     }
 

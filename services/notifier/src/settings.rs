@@ -68,7 +68,7 @@ pub struct MailSettings {
     pub style: Style,
     /// `mail.connections`: how many mails may be under way at once, 1 to 64. Default 8.
     pub connections: usize,
-    /// `mail.merchant_connections`: how many of them may be one shop's. Default 2.
+    /// `mail.merchant_connections`: how many of them may be one shop's. Default 2, or 1 where there is only one.
     pub merchant_connections: usize,
     /// `mail.timeout`: for one mail, all of it. Default 60s.
     pub timeout: Duration,
@@ -83,7 +83,7 @@ pub struct MailSettings {
     /// `mail.check_interval`: a server that nothing was sent to for this long is asked whether it is there, so that the
     /// notifier is ready only while it is. Default 1m.
     pub check_interval: Duration,
-    /// `mail.per_minute`: the most mails a minute. Default 300.
+    /// `mail.per_minute`: how many mails a minute, of each process; as many may come at once. Default 300.
     pub per_minute: NonZeroU32,
     /// `mail.merchant_per_minute`: the most of one shop's. Default 60.
     pub merchant_per_minute: NonZeroU32,
@@ -93,9 +93,10 @@ pub struct MailSettings {
     /// `digest.window`: for how long further ones are collected, default 10m. `digest.most`: how many one mail tells of,
     /// default 200.
     pub digest: DigestRule,
-    /// `notices.age`: how old a withdrawal's state is before it is looked for without an event. Default 30s.
+    /// `notices.age`: how old a withdrawal's state is before it is looked for without an event. Default 30s. Shorter than
+    /// the window.
     pub notices_age: Duration,
-    /// `notices.window`: how old a state may be to be told at all. Default 7d.
+    /// `notices.window`: how old a state may be that is looked for without an event. Default 7d.
     pub notices_window: Duration,
 }
 
@@ -114,6 +115,16 @@ impl MailSettings {
         if retry_min > retry_max {
             read.problem("mail.retry_min", "is longer than mail.retry_max");
         }
+        let connections = read.number("mail.connections", 8, 1, 64);
+        let merchant_connections = read.number("mail.merchant_connections", 2.min(connections), 1, 64);
+        if merchant_connections > connections {
+            read.problem("mail.merchant_connections", "is more than mail.connections");
+        }
+        let notices_age = read.duration("notices.age", 30 * SECOND, DAY);
+        let notices_window = read.duration("notices.window", 7 * DAY, 365 * DAY);
+        if notices_age >= notices_window {
+            read.problem("notices.age", "is not shorter than notices.window");
+        }
         let security = security(read, &host, tls);
         Self {
             port: read.or("mail.port", tls.port(), |text| match text.parse() {
@@ -127,8 +138,8 @@ impl MailSettings {
             from: read.required("mail.from", mailbox).unwrap_or_else(nobody),
             reply_to: read.optional("mail.reply_to", mailbox),
             style: style(read),
-            connections: read.number("mail.connections", 8, 1, 64),
-            merchant_connections: read.number("mail.merchant_connections", 2, 1, 64),
+            connections,
+            merchant_connections,
             timeout: read.duration("mail.timeout", MINUTE, HOUR),
             retry_min,
             retry_max,
@@ -143,8 +154,8 @@ impl MailSettings {
                 window: read.duration("digest.window", 10 * MINUTE, DAY),
                 most: count(read, "digest.most", 200),
             },
-            notices_age: read.duration("notices.age", 30 * SECOND, DAY),
-            notices_window: read.duration("notices.window", 7 * DAY, 365 * DAY),
+            notices_age,
+            notices_window,
         }
     }
 }
@@ -435,16 +446,35 @@ mod tests {
                 "mail.host: expected a host name or an IP address, without a port",
                 "mail.tls: expected starttls, tls or none",
                 "mail.retry_min: is longer than mail.retry_max",
+                "mail.connections: expected a whole number from 1 to 64",
                 "mail.ca_file: No such file or directory (os error 2)",
                 "mail.port: expected a port from 1 to 65535",
                 "mail.hello_name: expected a host name or an address such as [192.0.2.1]",
                 "mail.from: expected an address such as Saldo <saldo@example.org>",
                 "mail.reply_to: expected an address such as Saldo <saldo@example.org>",
                 "mail.time_zone: expected a time zone such as Europe/Lisbon",
-                "mail.connections: expected a whole number from 1 to 64",
                 "mail.per_minute: expected a whole number from 1 to 100000",
             ]
         );
+    }
+
+    #[test]
+    fn settings_that_defeat_each_other_are_refused() {
+        let (_, problems) = read(&[
+            ("SALDO__MAIL__CONNECTIONS", "2"),
+            ("SALDO__MAIL__MERCHANT_CONNECTIONS", "3"),
+            ("SALDO__NOTICES__AGE", "1h"),
+            ("SALDO__NOTICES__WINDOW", "1h"),
+        ]);
+        assert_eq!(
+            problems,
+            [
+                "mail.merchant_connections: is more than mail.connections",
+                "notices.age: is not shorter than notices.window",
+            ]
+        );
+        let (settings, problems) = read(&[("SALDO__MAIL__CONNECTIONS", "1")]);
+        assert!(problems.is_empty() && settings.merchant_connections == 1, "{problems:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One mail, handed to the mail server: one conversation, on a connection of its own.
 //!
-//! The conversation is led step by step, so that a failure says where it happened: before `MAIL FROM` it is the
+//! The conversation is led step by step, so that a failure says where it happened: before `RCPT TO` it is the
 //! server's trouble and nobody's mail is at fault, afterwards it is this mail's. Once the server has answered the
 //! message with 250 the mail is its own; how the farewell goes no longer matters. The whole takes no longer than
 //! `mail.timeout`. A connection is never used again; where anything but a refusal ended the conversation, it is just
@@ -17,8 +17,6 @@
 use std::error::Error as _;
 use std::fmt;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -26,15 +24,15 @@ use base64::prelude::BASE64_STANDARD;
 use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
+use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::{Response, Severity};
 use secrecy::ExposeSecret as _;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use crate::line_by_line::LineByLine;
 use crate::settings::{Login, MailSettings, Security};
 
 /// How long the server's answer to `QUIT` is waited for.
@@ -82,7 +80,7 @@ impl fmt::Display for Stage {
 /// What a failure means for what comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// The server cannot be used, whatever the mail: it never came to `MAIL FROM`.
+    /// The server cannot be used, whatever the mail: it never came to `RCPT TO`, or wants a login.
     Server,
     /// This mail may be taken another time.
     Transient,
@@ -202,13 +200,13 @@ impl Server {
         .await
     }
 
-    /// Asks whether the server can be used: everything up to `MAIL FROM`, which is not said.
+    /// Asks whether the server can be used: everything up to the answer to `MAIL FROM`. QUIT then discards the mail.
     ///
     /// # Errors
     /// It cannot.
-    pub async fn probe(&self) -> Result<(), SendFailure> {
+    pub async fn probe(&self, from: &Address) -> Result<(), SendFailure> {
         self.converse(async |conversation: &mut Conversation| {
-            self.open(conversation).await?;
+            self.open(conversation, from).await?;
             Ok(())
         })
         .await
@@ -234,10 +232,11 @@ impl Server {
         result
     }
 
-    /// Connects, protects the connection and logs in.
+    /// Connects, protects the connection, logs in and says who writes: all that is the same for every mail.
     async fn open<'a>(
         &self,
         conversation: &'a mut Conversation,
+        from: &Address,
     ) -> Result<&'a mut AsyncSmtpConnection, Trouble> {
         let Conversation { stage, connection } = conversation;
         let server = (self.host.as_str(), self.port);
@@ -247,8 +246,8 @@ impl Server {
         } else {
             let stream = TcpStream::connect(server).await?;
             stream.set_nodelay(true)?;
-            AsyncSmtpConnection::connect_with_transport(Box::new(LineByLine(stream)), &self.hello_name)
-                .await?
+            let stream = LineByLine::new(stream);
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello_name).await?
         });
         if let Security::StartTls(parameters) = &self.security {
             *stage = Stage::StartTls;
@@ -269,6 +268,9 @@ impl Server {
             let response = connection.auth(&MECHANISMS, &credentials).await?;
             expect(response, Severity::PositiveCompletion)?;
         }
+        *stage = Stage::MailFrom;
+        let response = connection.command(Mail::new(Some(from.clone()), Vec::new())).await?;
+        expect(response, Severity::PositiveCompletion)?;
         Ok(connection)
     }
 
@@ -279,13 +281,10 @@ impl Server {
         to: &Address,
         message: &[u8],
     ) -> Result<Response, Trouble> {
-        self.open(conversation).await?;
+        self.open(conversation, from).await?;
         let Conversation { stage, connection: Some(connection) } = conversation else {
             return Err(Trouble::Missing("there is no connection"));
         };
-        *stage = Stage::MailFrom;
-        let response = connection.command(Mail::new(Some(from.clone()), Vec::new())).await?;
-        expect(response, Severity::PositiveCompletion)?;
         *stage = Stage::RcptTo;
         let response = connection.command(Rcpt::new(to.clone(), Vec::new())).await?;
         expect(response, Severity::PositiveCompletion)?;
@@ -311,13 +310,12 @@ impl Server {
     }
 
     fn told(&self, stage: Stage, status: Option<u16>, answer: &str) -> SendFailure {
-        let class = match stage {
-            Stage::Connect | Stage::StartTls | Stage::Login => Class::Server,
-            Stage::RcptTo | Stage::Data | Stage::Message if status.is_some_and(|status| status >= 500) => {
-                Class::Permanent
-            }
-            // The sender is the same for all mails: that it is refused says nothing for good about this one.
-            Stage::MailFrom | Stage::RcptTo | Stage::Data | Stage::Message => Class::Transient,
+        let class = match (stage, status) {
+            // The same for every mail, whatever the status; the last one also where a relay wants a login after all.
+            (Stage::Connect | Stage::StartTls | Stage::Login | Stage::MailFrom, _)
+            | (_, Some(530 | 535 | 538)) => Class::Server,
+            (_, Some(500..)) => Class::Permanent,
+            _ => Class::Transient,
         };
         SendFailure { stage, class, status, answer: self.shown(answer) }
     }
@@ -389,54 +387,6 @@ fn happened_to(error: &io::Error) -> String {
     }
 }
 
-/// A connection that hands out at most one line at a time.
-///
-/// lettre keeps what it has read beyond an answer, also when the connection turns to TLS. Whoever sits in between
-/// could send more in clear with the answer to `STARTTLS`, and have it taken for what the server says under TLS, such
-/// as that it has the mail. Like this nothing is read beyond the answer, and what follows it must be TLS.
-#[derive(Debug)]
-struct LineByLine(TcpStream);
-
-impl AsyncTokioStream for LineByLine {
-    fn peer_addr(&self) -> io::Result<std::net::SocketAddr> {
-        self.0.peer_addr()
-    }
-}
-
-impl AsyncRead for LineByLine {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let stream = &mut self.get_mut().0;
-        let mut bytes = [0; 1024];
-        let most = bytes.len().min(into.remaining());
-        let mut ahead = ReadBuf::new(&mut bytes[..most]);
-        ready!(stream.poll_peek(context, &mut ahead))?;
-        let seen = ahead.filled();
-        let line = seen.iter().position(|byte| *byte == b'\n').map_or(seen.len(), |end| end + 1);
-        let mut read = ReadBuf::new(&mut bytes[..line]);
-        ready!(Pin::new(stream).poll_read(context, &mut read))?;
-        into.put_slice(read.filled());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for LineByLine {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use worker::settings::Reader;
@@ -490,6 +440,26 @@ mod tests {
         let address = Address::new_dangerous("nobody", "invalid");
         may_move(server.send(&address, &address, b""));
         may_move(server.probe());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_ends_its_line_is_not_listened_to_for_long() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            while tokio::io::AsyncWriteExt::write_all(&mut stream, &[b'2'; 4096]).await.is_ok() {}
+        });
+        let mut reader = Reader::of_variables([
+            ("SALDO__MAIL__HOST", "127.0.0.1"),
+            ("SALDO__MAIL__PORT", port.as_str()),
+            ("SALDO__MAIL__TLS", "none"),
+            ("SALDO__MAIL__FROM", "saldo@example.org"),
+        ]);
+        let settings = MailSettings::read(&mut reader);
+        reader.finish().unwrap();
+        let failure = Server::new(&settings).probe().await.unwrap_err();
+        assert_eq!((failure.stage, failure.answer.as_str()), (Stage::Connect, "the server says too much"));
     }
 
     #[test]

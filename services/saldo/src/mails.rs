@@ -8,6 +8,7 @@ use contract::{Locale, MailKind, MerchantId, WithdrawalId};
 use ledger::mail::{Resent, resend};
 use ledger::read::{self, Mail, MailState, MailsWanted};
 use notifier::letter::{Letters, Style, sample};
+use sqlx::PgConnection;
 
 use crate::output::Output;
 use crate::settings::Settings;
@@ -25,6 +26,7 @@ const PAGE: u32 = 500;
   saldo mails --failed
   saldo mails --merchant demo --limit 20 --json
   saldo mails resend 17 18
+  saldo mails resend --failed --merchant demo
   saldo mails preview admin-requested --locale it --html > mail.html"
 )]
 pub(crate) struct Arguments {
@@ -68,8 +70,14 @@ struct List {
 #[derive(Debug, clap::Args)]
 struct Resend {
     /// The mails' numbers, as listed
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "failed", value_name = "ID")]
     ids: Vec<i64>,
+    /// All that are given up
+    #[arg(long, conflicts_with = "ids")]
+    failed: bool,
+    /// Of this shop only
+    #[arg(long, value_name = "ID", requires = "failed")]
+    merchant: Option<MerchantId>,
 }
 
 /// Show what a mail looks like, with invented data
@@ -151,9 +159,16 @@ fn table(mails: &[Mail], output: &mut Output) -> io::Result<()> {
 }
 
 async fn again(wanted: Resend, config: Option<&Path>, output: &mut Output) -> Done {
+    let Resend { mut ids, failed, merchant } = wanted;
     let mut connection = ledger_access::open(config).await?;
+    if failed {
+        ids = all_failed(&mut connection, merchant).await?;
+        if ids.is_empty() {
+            output.message("there are no such mails");
+        }
+    }
     let mut status = Status::Good;
-    for id in wanted.ids {
+    for id in ids {
         let problem = match resend(&mut connection, id).await? {
             Resent::Due => {
                 output.line(format_args!("mail {id} is due again"))?;
@@ -166,6 +181,24 @@ async fn again(wanted: Resend, config: Option<&Path>, output: &mut Output) -> Do
         status = Status::Bad;
     }
     Ok(status)
+}
+
+/// The numbers of those that are given up, the oldest first.
+async fn all_failed(
+    connection: &mut PgConnection,
+    merchant: Option<MerchantId>,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let mut wanted = MailsWanted { merchant, state: Some(MailState::Failed), before: None };
+    let mut ids = Vec::new();
+    loop {
+        let page = read::mails(connection, &wanted, i64::from(PAGE)).await?;
+        ids.extend(page.mails.iter().map(|mail| mail.id));
+        wanted.before = page.next;
+        if wanted.before.is_none() {
+            ids.reverse();
+            return Ok(ids);
+        }
+    }
 }
 
 fn preview(preview: Preview, config: Option<&Path>, output: &mut Output) -> Done {

@@ -77,11 +77,17 @@ pub(crate) fn optional(value: Option<impl Display>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
+/// What turns around the text that follows it.
+const DIRECTION: [char; 9] = [
+    '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}',
+    '\u{2069}',
+];
+
 /// Without what could command a terminal.
 pub(crate) fn visible(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' | '\t' => ' ',
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c if c.is_control() || DIRECTION.contains(&c) => char::REPLACEMENT_CHARACTER,
         c => c,
     };
     text.chars().map(shown).collect()
@@ -110,6 +116,6 @@ mod tests {
 
     #[test]
     fn cells_cannot_command_the_terminal() {
-        assert_eq!(visible("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb c");
+        assert_eq!(visible("a\u{1b}[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb c\u{fffd}d");
     }
 }

@@ -11,8 +11,8 @@
 //! the event and by the sweep or by two processes, the second finds it. Notices of a merchant are recorded one
 //! transaction after the other (an advisory lock), so that digests are counted exactly.
 //!
-//! **Fenced.** Each lease grows `attempts`; whoever settles names the number it was given. An attempt that outlived its
-//! lease settles nothing.
+//! **Fenced.** Each lease grows `attempts`; whoever postpones a mail or gives it up names the number it was given. An
+//! attempt that outlived its lease can only say that the mail server has taken the mail, which is true whoever says it.
 
 mod content;
 mod plan;

@@ -36,7 +36,7 @@ pub struct LeasedMail {
     pub resent: i32,
     /// When it came about.
     pub created_at: Timestamp,
-    /// Whether it has been tried for as long as it may be.
+    /// Whether it was tried when it had already been tried for as long as it may be: after a long outage, once more.
     pub expired: bool,
 }
 
@@ -80,7 +80,7 @@ impl Store {
             "SELECT merchant FROM mail
              WHERE state = 'due' AND next_attempt_at <= statement_timestamp()
                AND merchant <> ALL($1) AND ($2 OR attempts = 0)
-             ORDER BY next_attempt_at, id LIMIT 1",
+             ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED",
             &busy,
             retries,
         )
@@ -89,7 +89,8 @@ impl Store {
         merchant.map(|merchant| merchant.parse().map_err(|_| unexpected())).transpose()
     }
 
-    /// Leases a merchant's mail that has been due for the longest. `None` if others have taken what there was.
+    /// Leases a merchant's mail that has been due for the longest, its staff's before its affiliates': nobody who asks and
+    /// cancels again and again keeps a shop from hearing of others. `None` if others have taken what there was.
     ///
     /// # Errors
     /// The database's; the lease may then have been taken, and runs out.
@@ -100,15 +101,16 @@ impl Store {
         lease: Duration,
     ) -> Result<Option<LeasedMail>, Failure> {
         let row = sqlx::query!(
-            r#"UPDATE mail
-               SET attempts = attempts + 1, attempted_at = statement_timestamp(),
+            r#"UPDATE mail m
+               SET attempts = m.attempts + 1, attempted_at = statement_timestamp(),
                    next_attempt_at = statement_timestamp() + $3::float8 * interval '1 second'
-               WHERE id = (SELECT id FROM mail
-                           WHERE state = 'due' AND next_attempt_at <= statement_timestamp()
-                             AND merchant = $1 AND ($2 OR attempts = 0)
-                           ORDER BY next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-               RETURNING id, kind, recipient, attempts, resent, created_at,
-                         give_up_at <= statement_timestamp() AS "expired!""#,
+               FROM (SELECT id, attempted_at FROM mail
+                     WHERE state = 'due' AND next_attempt_at <= statement_timestamp()
+                       AND merchant = $1 AND ($2 OR attempts = 0)
+                     ORDER BY kind LIKE 'admin-%' DESC, next_attempt_at, id LIMIT 1 FOR UPDATE SKIP LOCKED) AS next
+               WHERE m.id = next.id
+               RETURNING m.id, m.kind, m.recipient, m.attempts, m.resent, m.created_at,
+                         coalesce(next.attempted_at >= m.give_up_at, false) AS "expired!""#,
             merchant.as_str(),
             retries,
             lease.as_secs_f64(),
@@ -159,16 +161,16 @@ impl Store {
         Ok(written(mail, shop, rows))
     }
 
-    /// The mail server has taken it. `false` if the attempt is no longer this process's to settle.
+    /// The mail server has taken it, whoever tries it meanwhile. `false` if it is settled already.
     ///
     /// # Errors
     /// The database's; the mail is then sent once more when its lease is over.
     pub async fn mail_sent(&mut self, mail: &LeasedMail, answer: &Answer) -> Result<bool, Failure> {
         let settled = sqlx::query!(
             "UPDATE mail SET state = 'sent', ended_at = statement_timestamp(), status = $3, answer = $4
-             WHERE id = $1 AND attempts = $2 AND state = 'due'",
+             WHERE id = $1 AND resent = $2 AND state = 'due'",
             mail.id,
-            mail.attempts,
+            mail.resent,
             answer.status(),
             &answer.text,
         )
