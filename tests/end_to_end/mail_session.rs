@@ -1,6 +1,8 @@
 //! The notifier's conversation with a mail server: a mail is taken or it is not, it is known why, and nobody hears
 //! what is none of their business.
 
+mod hostile;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::future::join_all;

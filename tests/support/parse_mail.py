@@ -1,8 +1,9 @@
-"""Reads a mail from standard input as Python's email package sees it, and writes it as JSON."""
+"""Reads a mail from standard input as Python's email and html packages see it, and writes it as JSON."""
 
 import json
 import sys
 from email import message_from_bytes, policy
+from html.parser import HTMLParser
 
 mail = message_from_bytes(sys.stdin.buffer.read(), policy=policy.default)
 parts = list(mail.walk())
@@ -13,12 +14,49 @@ def text(kind):
     return None if part is None else part.get_content(errors="strict")
 
 
+class Reader(HTMLParser):
+    """What a document consists of, in order: tags with their attributes, and the texts of each element."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.title, self.shown, self.within = [], "", "", None
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(" ".join([tag] + [f"{name}={value!r}" for name, value in attributes]))
+        self.within = tag
+        if tag == "br":
+            self.shown += "\n"
+
+    def handle_endtag(self, tag):
+        self.tags.append(f"/{tag}")
+        self.within = None
+
+    def handle_data(self, data):
+        if self.within == "title":
+            self.title += data
+        else:
+            self.shown += data
+
+    def handle_other(self, *_):
+        self.tags.append("?")
+
+    handle_comment = handle_pi = unknown_decl = handle_other
+
+
+html = text("html")
+reader = Reader()
+reader.feed((html or "").replace("\r\n", "\n"))
+reader.close()
+
 json.dump(
     {
         "headers": [(name, str(value)) for name, value in mail.items()],
         "parts": [(part.get_content_type(), part.get("Content-Transfer-Encoding")) for part in parts],
         "text": text("plain"),
-        "html": text("html"),
+        "html": html,
+        "tags": reader.tags,
+        "title": reader.title,
+        "shown": reader.shown,
         "defects": [repr(defect) for part in parts for defect in part.defects]
         + [f"{name}: {defect!r}" for part in parts for name, value in part.items() for defect in value.defects],
     },

@@ -1,4 +1,4 @@
-//! Mails as an independent parser reads them: Python's `email` package.
+//! Mails as an independent parser reads them: Python's `email` and `html` packages.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -18,6 +18,12 @@ pub struct ParsedMail {
     pub text: String,
     /// The HTML document, lines ending in LF.
     pub html: String,
+    /// The document's tags in order, with their attributes; `?` for comments and the like.
+    pub tags: Vec<String>,
+    /// What stands in its title.
+    pub title: String,
+    /// All else that stands in it as text; breaks are LF.
+    pub shown: String,
     /// Everything that the parser did not like.
     pub defects: Vec<String>,
 }
@@ -62,6 +68,9 @@ pub fn parse(raw: &[u8]) -> ParsedMail {
             .collect(),
         text: lines(&parsed["text"]),
         html: lines(&parsed["html"]),
+        tags: list("tags").iter().map(text).collect(),
+        title: text(&parsed["title"]),
+        shown: text(&parsed["shown"]),
         defects: list("defects").iter().map(text).collect(),
     }
 }
