@@ -166,8 +166,7 @@ async fn where_it_fails_says_whose_trouble_it_is() {
             [(421, Class::Transient), (451, Class::Transient), (554, Class::Permanent)]
         {
             let class = match stage {
-                Stage::Connect | Stage::StartTls | Stage::Login => Class::Server,
-                Stage::MailFrom => Class::Transient,
+                Stage::Connect | Stage::StartTls | Stage::Login | Stage::MailFrom => Class::Server,
                 _ => when_refused,
             };
             server.at(step).times(1).answers(status, "5.7.1 not now");
@@ -175,7 +174,7 @@ async fn where_it_fails_says_whose_trouble_it_is() {
             assert_eq!((failure.stage, failure.class, failure.status), (stage, class, Some(status)));
             assert_eq!(failure.to_string(), format!("{stage}: {status} 5.7.1 not now"));
         }
-        let class = if stage < Stage::MailFrom { Class::Server } else { Class::Transient };
+        let class = if stage < Stage::RcptTo { Class::Server } else { Class::Transient };
         server.at(step).times(1).closes();
         let failure = send(&notifier).await.unwrap_err();
         assert_eq!((failure.stage, failure.class, failure.status), (stage, class, None), "{failure}");
@@ -208,7 +207,7 @@ async fn a_server_that_hangs_is_left_in_time() {
         server.at(step).times(1).hangs();
         let notifier = Server::new(&settings(&server, &[IMPATIENT]));
         let failure = send(&notifier).await.unwrap_err();
-        let class = if stage < Stage::MailFrom { Class::Server } else { Class::Transient };
+        let class = if stage < Stage::RcptTo { Class::Server } else { Class::Transient };
         assert_eq!((failure.stage, failure.class, failure.status), (stage, class, None));
         assert_eq!(failure.answer, "timed out");
         // It is the notifier that has closed the connection: the server still hangs.
@@ -256,9 +255,21 @@ async fn a_yes_that_is_the_wrong_yes_is_none() {
     ] {
         server.at(step).times(1).answers(status, "fine");
         let failure = send(&notifier).await.unwrap_err();
-        assert_eq!((failure.stage, failure.class, failure.status), (stage, Class::Transient, Some(status)));
+        let class = if stage < Stage::RcptTo { Class::Server } else { Class::Transient };
+        assert_eq!((failure.stage, failure.class, failure.status), (stage, class, Some(status)));
     }
     assert!(server.mails().is_empty());
+}
+
+#[tokio::test]
+async fn a_relay_that_wants_a_login_after_all_is_nobodys_refusal() {
+    let server = MailServer::builder().start().await;
+    let notifier = notifier(&server);
+    for status in [530, 535, 538] {
+        server.at(Step::RcptTo).times(1).answers(status, "5.7.0 authentication required");
+        let failure = send(&notifier).await.unwrap_err();
+        assert_eq!((failure.stage, failure.class), (Stage::RcptTo, Class::Server), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -291,25 +302,27 @@ async fn a_refusal_concerns_the_refused_recipient_only() {
 }
 
 #[tokio::test]
-async fn a_probe_does_everything_but_mail() {
+async fn a_probe_does_everything_that_is_the_same_for_every_mail() {
     let mut server = guarded().await;
     let notifier = notifier(&server);
-    notifier.probe().await.unwrap();
+    notifier.probe(&sender()).await.unwrap();
     let in_order = [Happening::Connected, Happening::Encrypted, Happening::LoggedIn, Happening::Left];
     assert_eq!(server.happenings(), in_order);
-    assert!(!server.heard().iter().any(|heard| heard.line.starts_with("MAIL")));
+    let heard = server.heard();
+    assert!(heard.iter().any(|heard| heard.line.starts_with("MAIL FROM:<saldo@example.org>")), "{heard:?}");
+    assert!(!heard.iter().any(|heard| heard.line.starts_with("RCPT")), "{heard:?}");
 
     server.stop().await;
-    for failure in [notifier.probe().await.unwrap_err(), send(&notifier).await.unwrap_err()] {
+    for failure in [notifier.probe(&sender()).await.unwrap_err(), send(&notifier).await.unwrap_err()] {
         assert_eq!((failure.stage, failure.class), (Stage::Connect, Class::Server));
         assert_eq!(failure.answer, "connection refused");
     }
     server.start_again().await;
-    notifier.probe().await.unwrap();
+    notifier.probe(&sender()).await.unwrap();
     assert_eq!(send(&notifier).await, Ok(250));
 
     let forgetful = Server::new(&settings(&server, &[("SALDO__MAIL__PASSWORD", "forgotten")]));
-    let failure = forgetful.probe().await.unwrap_err();
+    let failure = forgetful.probe(&sender()).await.unwrap_err();
     assert_eq!((failure.stage, failure.class, failure.status), (Stage::Login, Class::Server, Some(535)));
 }
 

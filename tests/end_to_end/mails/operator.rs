@@ -66,6 +66,27 @@ async fn a_mail_that_is_still_tried_cannot_be_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_mails_of_a_shop_that_are_given_up_can_be_sent_again_at_once() {
+    let office = Office::new(&[("anna", "100.00")]).await;
+    office.server.at(Step::RcptTo).answers(554, "5.7.1 relay access denied");
+    office.asks("w-1", "anna").await;
+    office.asks("w-2", "anna").await;
+    let _notifier = office.notifier().await;
+    office.quiet().await;
+    let world = &office.shop.world;
+    assert_eq!(states(world).await, [("failed".to_owned(), 4)]);
+    office.server.behave();
+    let none = world.saldo(&["mails", "resend", "--failed", "--merchant", "other"]).await;
+    assert_eq!((none.status, none.output.as_str()), (0, ""), "{none:?}");
+    assert_eq!(world.saldo(&["mails", "resend"]).await.status, 2, "which mails?");
+    let ran = world.saldo(&["mails", "resend", "--failed", "--merchant", "acme"]).await;
+    assert_eq!((ran.status, ran.output.lines().count()), (0, 4), "{ran:?}");
+    office.server.wait_mails(4).await;
+    office.quiet().await;
+    assert_eq!(states(world).await, [("sent".to_owned(), 4)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mails_are_listed_by_shop_with_what_they_tell_of() {
     let office = Office::new(&[("anna", "100.00")]).await;
     office.asks("w-1", "anna").await;

@@ -48,6 +48,27 @@ async fn while_the_server_is_down_mails_wait_and_the_notifier_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sender_that_is_refused_fails_no_mail_and_the_notifier_says_so() {
+    let office = Office::new(&[("anna", "100.00")]).await;
+    office.server.at(Step::MailFrom).answers(550, "5.7.1 sender not allowed");
+    let notifier = office.shop.world.notifier(&office.server).start();
+    let troubles = notifier.wait_not_ready(PATIENCE).await;
+    office.asks("w-1", "anna").await;
+    eventually("the mails are due", PATIENCE, || async {
+        let states = states(&office.shop.world).await;
+        if states == [("due".to_owned(), 2)] { Ok(()) } else { Err(states) }
+    })
+    .await;
+    assert!(notifier.readiness().await.is_some_and(|(ready, _)| !ready), "{troubles}");
+    // Its owner repairs what is wrong.
+    office.server.behave();
+    office.server.wait_mails(2).await;
+    notifier.wait_ready(PATIENCE).await;
+    office.quiet().await;
+    assert_eq!(office.recipients(), STAFF);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_greylisted_mail_is_sent_when_the_server_wants_it() {
     let office = Office::new(&[("anna", "100.00")]).await;
     office.server.at(Step::RcptTo).of(STAFF[0]).times(3).answers(451, "4.7.1 greylisted, come back later");
