@@ -439,7 +439,7 @@ mod tests {
         let server = server();
         let address = Address::new_dangerous("nobody", "invalid");
         may_move(server.send(&address, &address, b""));
-        may_move(server.probe());
+        may_move(server.probe(&address));
     }
 
     #[tokio::test]
@@ -458,7 +458,7 @@ mod tests {
         ]);
         let settings = MailSettings::read(&mut reader);
         reader.finish().unwrap();
-        let failure = Server::new(&settings).probe().await.unwrap_err();
+        let failure = Server::new(&settings).probe(&settings.from.email).await.unwrap_err();
         assert_eq!((failure.stage, failure.answer.as_str()), (Stage::Connect, "the server says too much"));
     }
 

@@ -2,6 +2,7 @@
 //! with such a value wherever one can stand, beside the same mail with harmless ones, as Python reads both.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use contract::notification::MailPreferences;
 use contract::{MailKind, PayoutKind};
@@ -281,9 +282,9 @@ async fn whatever_a_mail_of_this_kind_holds(kind: MailKind) {
                 });
                 content(kind, value, lines, own)
             };
-            if !harmless.contains_key(&own) {
+            if let Entry::Vacant(missing) = harmless.entry(own) {
                 let raw = desk.send(&with(VALUE, LINES, OWN)).await;
-                harmless.insert(own, read(kind, &raw, &name));
+                missing.insert(read(kind, &raw, &name));
             }
             let raw = desk.send(&with(value, value, value)).await;
             differs_in_values_only(&read(kind, &raw, &name), &harmless[&own], &case, &name);
