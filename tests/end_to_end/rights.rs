@@ -1,5 +1,7 @@
 //! What nobody may do, whoever asks: the database and the broker refuse it themselves.
 
+mod mails;
+
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
