@@ -422,10 +422,9 @@ mod tests {
     fn the_stage_decides_what_a_status_means() {
         let class = |stage, status| server().told(stage, status, "").class;
         for status in [None, Some(421), Some(550)] {
-            for stage in [Stage::Connect, Stage::StartTls, Stage::Login] {
+            for stage in [Stage::Connect, Stage::StartTls, Stage::Login, Stage::MailFrom] {
                 assert_eq!(class(stage, status), Class::Server);
             }
-            assert_eq!(class(Stage::MailFrom, status), Class::Transient);
             for stage in [Stage::RcptTo, Stage::Data, Stage::Message] {
                 let expected = if status == Some(550) { Class::Permanent } else { Class::Transient };
                 assert_eq!(class(stage, status), expected);
