@@ -291,6 +291,14 @@ async fn whatever_a_mail_of_this_kind_holds(kind: MailKind) {
         }
     }
     desk.nothing_else_was_said();
+    // What is not shown at all is not shown rightly.
+    let notes =
+        !matches!(kind, MailKind::AdminDigest | MailKind::CustomerRequested | MailKind::CustomerApproved);
+    for mail in harmless.values() {
+        for read in [&mail.text, &mail.shown] {
+            assert!(read.contains(VALUE) && read.contains(LINES) == notes, "{kind}: {read}");
+        }
+    }
     let taken: Vec<_> = harmless.into_keys().collect();
     assert_eq!(taken, [None, Some((false, false)), Some((false, true)), Some((true, true))]);
 }
