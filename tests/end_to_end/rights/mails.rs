@@ -11,13 +11,14 @@ use worker::topology::{COMMANDS, DEAD, EVENTS, UNROUTABLE, dead_queue, queue};
 use super::{ACCESS_REFUSED, all_refused, code, publish, user};
 use crate::mails::Office;
 
-/// One withdrawal, of which two have been told.
+/// One withdrawal, of which two have been told. Nobody is at work any more.
 async fn told() -> Office {
-    let office = Office::new(&[("anna", "100.00")]).await;
+    let mut office = Office::new(&[("anna", "100.00")]).await;
     office.asks("w-1", "anna").await;
     let mut notifier = office.notifier().await;
     office.quiet().await;
     assert!(notifier.terminate().await.success());
+    office.shop.stop().await;
     office
 }
 
@@ -25,7 +26,8 @@ async fn told() -> Office {
 async fn rows(world: &World) -> String {
     let traces = world.table_traces().await;
     let ours = traces.into_iter().filter(|trace| trace.place.starts_with("table saldo."));
-    ours.map(|trace| format!("{}: {}\n", trace.place, String::from_utf8_lossy(&trace.bytes))).collect()
+    let shown = ours.map(|trace| format!("{}: {}", trace.place, String::from_utf8_lossy(&trace.bytes)));
+    shown.collect::<Vec<_>>().join("\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
