@@ -15,12 +15,12 @@ use tests::secrets::{Secrets, Trace, places};
 use tests::worker_process::PAYOUT_KEYS;
 
 use crate::directory::puts;
-use run::{ADDRESS, PERSON, RECIPIENT, Run, methods};
+use run::{ADDRESS, LOGIN, PERSON, RECIPIENT, Run, methods};
 
 /// Accepted and malformed puts, keys used twice, puts that wait, and are decided or refused in the end, workers that
-/// are killed, requests, payments, a person who is shown where the money goes.
+/// are killed, requests, payments, a person who is shown where the money goes, mails that are refused.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_payout_detail_stands_in_clear_in_any_log_event_table_or_dead_letter() {
+async fn no_payout_detail_stands_in_clear_anywhere_and_addresses_only_where_they_belong() {
     let mut run = Run::new().await;
     run.wait_in_vain().await;
     let letters = run.be_killed_and_malformed().await;
@@ -30,6 +30,7 @@ async fn no_payout_detail_stands_in_clear_in_any_log_event_table_or_dead_letter(
     let withdrawal = run.be_paid().await;
     let revealed = reveal(&run.world, &withdrawal).await.unwrap().unwrap();
     assert_eq!(revealed, methods("anna")[3]["data"]["bank_account"]["iban"]);
+    run.be_told().await;
     run.stop().await;
     run.world.assert_told(&run.events).await;
 
@@ -40,12 +41,27 @@ async fn no_payout_detail_stands_in_clear_in_any_log_event_table_or_dead_letter(
     let secrets = run.secrets.count();
     eprintln!("{secrets} secrets; {} traces, {bytes} bytes; {letters} dead letters", traces.len());
     run.secrets.assert_nowhere(&traces);
-    let persons = Secrets::of(&[PERSON, ADDRESS, RECIPIENT]).find(&traces);
-    let own = ["table saldo.customer: ", "table saldo.merchant: ", "table pg_catalog.pg_statistic: "];
+    let persons = Secrets::of(&[PERSON, ADDRESS, RECIPIENT, LOGIN[0], LOGIN[1]]);
+    let found = persons.find(&traces);
+    let own = ["customer", "merchant", "mail", "delivery"].map(|table| format!("table saldo.{table}: "));
+    let own = own.into_iter().chain(["table pg_catalog.pg_statistic: ".to_owned()]).collect::<Vec<_>>();
     let elsewhere = |found: &&String| !own.iter().any(|own| found.starts_with(own));
-    let elsewhere: Vec<_> = persons.iter().filter(elsewhere).collect();
+    let elsewhere: Vec<_> = found.iter().filter(elsewhere).collect();
     assert!(elsewhere.is_empty(), "{elsewhere:#?}");
-    assert!(persons.len() >= 3, "what may be there is found there: {persons:#?}");
+    for own in own {
+        assert!(
+            found.iter().any(|found| found.starts_with(&own)),
+            "what may be there is found there: {found:#?}"
+        );
+    }
+    persons.assert_nowhere(&but_recipients(&run.world).await);
+
+    // Mails tell people what they are called, and how they are paid as they know it again.
+    run.secrets.assert_nowhere(&run.mails);
+    assert!(run.mails.len() >= 4, "{}", run.mails.len());
+    for shown in [PERSON, "AT** **** … 3201"] {
+        assert!(!places(shown, &run.mails).is_empty(), "{shown}");
+    }
 
     // It was looked through: what may be seen is found everywhere it stands, and what is planted as well.
     let masked = places("AT** **** … 3201", &traces);
@@ -55,6 +71,11 @@ async fn no_payout_detail_stands_in_clear_in_any_log_event_table_or_dead_letter(
     let logs = places("started", &traces).into_iter().filter(|place| place.starts_with("log "));
     assert_eq!(logs.count(), run.workers.len());
     assert!(places("batch settled", &traces).len() >= 3, "with all that is logged");
+    for place in ["event", "table saldo.inbox"] {
+        assert!(places("b***@l***", &traces).contains(place), "{place}");
+    }
+    assert!(places("refused, says", &traces).contains("table saldo.mail"), "the server's words, with holes");
+    assert!(places("the mail server is away", &traces).iter().any(|place| place.starts_with("log ")));
     assert!(places("idempotency-conflict", &traces).contains("dead letter"));
     let unsealed = format!(
         "UPDATE payout_method SET sealed = convert_to('{{\"iban\":\"{}\"}}', 'UTF8') WHERE customer = 'bert'",
@@ -64,6 +85,22 @@ async fn no_payout_detail_stands_in_clear_in_any_log_event_table_or_dead_letter(
     let found = run.secrets.find(&run.world.table_traces().await);
     let found: BTreeSet<_> = found.iter().filter_map(|found| found.split(": ").next()).collect();
     assert_eq!(found, BTreeSet::from(["bytes saldo.payout_method.sealed", "table saldo.payout_method"]));
+}
+
+/// The rows of the tables of mails, without the two columns that are there for addresses.
+async fn but_recipients(world: &World) -> Vec<Trace> {
+    let mut traces = Vec::new();
+    for (table, rows) in [
+        ("notice", "SELECT n::text FROM notice n"),
+        ("mail", "SELECT (to_jsonb(m) - 'recipient')::text FROM mail m"),
+        ("delivery", "SELECT (to_jsonb(d) - 'recipient')::text FROM delivery d"),
+    ] {
+        let rows: Vec<String> =
+            sqlx::query_scalar(rows).fetch_all(&mut world.superuser().await).await.unwrap();
+        assert!(!rows.is_empty(), "{table}");
+        traces.push(Trace::new(table, rows.join("\n")));
+    }
+    traces
 }
 
 /// The IBAN that a withdrawal is paid to, as the treasurer sees it.

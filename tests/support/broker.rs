@@ -118,6 +118,13 @@ impl Publisher {
         assert!(confirm.await.unwrap().await.unwrap().is_ack());
     }
 
+    /// Publishes to one queue alone.
+    pub async fn into_queue(&self, queue: &str, body: &[u8]) {
+        let options = BasicPublishOptions::default();
+        let confirm = self.channel.basic_publish("".into(), queue.into(), options, body, Self::properties());
+        assert!(confirm.await.unwrap().await.unwrap().is_ack());
+    }
+
     /// Waits until a queue has handed out all that it had.
     pub async fn consumed(&self, queue: &str) {
         eventually("all is handed out", PATIENCE, || async {

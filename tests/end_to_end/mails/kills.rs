@@ -88,14 +88,3 @@ async fn a_mail_stays_leased_for_longer_than_an_attempt_may_take() {
     drop(notifier);
     assert_eq!(office.server.mails().len(), 1);
 }
-
-impl Office {
-    /// What somebody died with is due now, as it would be when the lease is over.
-    async fn release_leases(&self) {
-        let mut database = self.shop.world.superuser().await;
-        sqlx::query("UPDATE mail SET next_attempt_at = statement_timestamp() WHERE state = 'due'")
-            .execute(&mut database)
-            .await
-            .unwrap();
-    }
-}

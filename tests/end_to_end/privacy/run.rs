@@ -2,18 +2,22 @@
 
 use serde_json::{Value, json};
 use tests::message::{MERCHANT, at, customer, decide, envelope, of_merchant, preferences, request};
+use tests::parse_mail::parse;
 use tests::secrets::{Secrets, Trace};
-use tests::{Collector, PATIENCE, Publisher, Worker, World, credit};
+use tests::{Collector, MailServer, MailTls, PATIENCE, Publisher, Step, Worker, World, credit, eventually};
 
 use crate::directory::puts;
+use crate::mails;
 
 pub(super) const PERSON: &str = "Ottilie Mustermann-Beispiel";
 pub(super) const ADDRESS: &str = "ottilie@mustermann.example";
 pub(super) const RECIPIENT: &str = "buchhaltung@laden.example";
+/// With what the notifier logs in.
+pub(super) const LOGIN: [&str; 2] = ["briefkasten@laden.example", "Zugang-zum-Postamt-Nr-9"];
 
 /// Everything that Saldo itself could log.
 const TRACE: &str = "info,worker=trace,ledger=trace,contract=trace,directory=trace,withdrawals=trace,\
-                     commissions=trace,adjustments=trace,directory_under_test=trace";
+                     commissions=trace,adjustments=trace,notifier=trace,lettre=trace,directory_under_test=trace";
 
 /// A valid payout method of each kind; no two have the same details.
 pub(super) fn methods(who: &str) -> Vec<Value> {
@@ -47,6 +51,7 @@ fn person(id: &str, who: &str) -> Value {
 fn shop(id: &str, merchant: &str) -> Value {
     let mut message = preferences(id, merchant);
     message["data"]["notify"] = json!([RECIPIENT]);
+    message["data"]["notify_customer"] = json!(["requested", "approved", "paid", "rejected", "cancelled"]);
     message
 }
 
@@ -57,13 +62,23 @@ async fn directory(world: &World, patience: &str) -> Worker {
     builder.ready().await
 }
 
+/// What a mail server may say of somebody.
+fn chatty(address: &str) -> String {
+    let (upper, encoded) = (address.to_uppercase(), address.replace('@', "%40"));
+    format!(
+        "5.7.1 <{address}>: rfc822;{address} \"{upper}\" mailto:{encoded} ({address}), refused, says {LOGIN:?}"
+    )
+}
+
 /// What it goes on in, what came out, and what must not be seen of it.
 pub(super) struct Run {
     pub(super) world: World,
     pub(super) events: Collector,
     publisher: Publisher,
-    dead: [Collector; 3],
+    dead: [Collector; 4],
     pub(super) secrets: Secrets,
+    /// What people were sent.
+    pub(super) mails: Vec<Trace>,
     /// All there were.
     pub(super) workers: Vec<Worker>,
 }
@@ -77,8 +92,10 @@ impl Run {
             world.dead_letters_of("directory").await,
             world.dead_letters_of("withdrawals").await,
             world.dead_letters_of("commissions").await,
+            world.dead_letters_of("notifier").await,
         ];
-        Self { world, events, publisher, dead, secrets: puts::secrets(), workers: Vec::new() }
+        let (secrets, mails, workers) = (puts::secrets(), Vec::new(), Vec::new());
+        Self { world, events, publisher, dead, secrets, mails, workers }
     }
 
     async fn publish(&mut self, messages: &[Value]) {
@@ -166,6 +183,50 @@ impl Run {
         events.first("d-1", "withdrawal.paid").await;
         events.first("d-2", "withdrawal.rejected").await;
         requested["data"]["withdrawal"].as_str().unwrap().to_owned()
+    }
+
+    /// People are mailed what became of it, by notifiers that are killed, through a server that refuses, puts off, and
+    /// repeats whatever it knows. One event tells of what the ledger does not have.
+    pub(super) async fn be_told(&mut self) {
+        let server = MailServer::builder().tls(MailTls::StartTls).login(LOGIN[0], LOGIN[1]).start().await;
+        let mut builder = self.world.notifier(&server);
+        builder.set("SALDO__LOG__FILTER", TRACE);
+        for point in ["committed", "leased", "handed"] {
+            let mut killed = builder.clone().set("SALDO__MAIL__CONNECTIONS", "1").dies_at(point, 1).start();
+            killed.ended(PATIENCE).await;
+            self.workers.push(killed);
+            mails::release_leases(&self.world).await;
+        }
+        server.at(Step::Login).times(1).answers(454, &chatty(RECIPIENT));
+        server.at(Step::MailFrom).times(1).answers(451, &chatty(RECIPIENT));
+        for (address, step, status) in [
+            (RECIPIENT, Step::RcptTo, 451),
+            (RECIPIENT, Step::RcptTo, 550),
+            (ADDRESS, Step::RcptTo, 450),
+            (ADDRESS, Step::Data, 451),
+            (ADDRESS, Step::Message, 554),
+        ] {
+            server.at(step).of(address).times(1).answers(status, &chatty(address));
+        }
+        let unknown = json!({
+            "specversion": "1.0", "type": "withdrawal.paid.v1",
+            "data": { "merchant": MERCHANT, "withdrawal": "0".repeat(32) },
+        });
+        self.publisher.into_queue("saldo.notifier", unknown.to_string().as_bytes()).await;
+        self.workers.push(builder.ready().await);
+        mails::quiet(&self.world).await;
+        self.dead[3].at_least(1, PATIENCE).await;
+        eventually("two mails are given up", PATIENCE, || async {
+            let failed = self.events.causes("notification.failed");
+            if failed.len() == 2 { Ok(()) } else { Err(failed) }
+        })
+        .await;
+        for mail in server.mails() {
+            let read = parse(&mail.raw);
+            let mut bytes = mail.raw;
+            bytes.extend(format!("{:?}\n{}\n{}", read.headers, read.text, read.shown).into_bytes());
+            self.mails.push(Trace::new("mail", bytes));
+        }
     }
 
     /// The end of the workers that still run.
