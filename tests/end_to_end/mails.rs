@@ -6,6 +6,7 @@ mod digests;
 mod hostile;
 mod kills;
 mod operator;
+mod outages;
 mod overlooked;
 mod trouble;
 
