@@ -8,6 +8,7 @@ mod kills;
 mod operator;
 mod outages;
 mod overlooked;
+mod settings;
 mod trouble;
 
 use serde_json::{Value, json};
