@@ -192,7 +192,13 @@ impl Run {
         let mut builder = self.world.notifier(&server);
         builder.set("SALDO__LOG__FILTER", TRACE);
         for point in ["committed", "leased", "handed"] {
-            let mut killed = builder.clone().set("SALDO__MAIL__CONNECTIONS", "1").dies_at(point, 1).start();
+            let mut victim = builder.clone();
+            victim.set("SALDO__MAIL__CONNECTIONS", "1").dies_at(point, 1);
+            if point == "committed" {
+                // Between the commit and its death there may be time to send everything, to a server that is there.
+                victim.set("SALDO__MAIL__PORT", "9");
+            }
+            let mut killed = victim.start();
             killed.ended(PATIENCE).await;
             self.workers.push(killed);
             mails::release_leases(&self.world).await;
