@@ -33,8 +33,8 @@ use ledger::{Failure, Store};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::{info, warn};
-use worker::Beside;
 use worker::fault::{self, Point};
+use worker::{Access, Beside};
 
 use crate::smtp::{Accepted, Class, SendFailure, Stage};
 use crate::{Notifier, Unwritable};
@@ -44,6 +44,9 @@ const SERVER_FAILURES: u32 = 3;
 
 /// How much longer a lease is than the longest attempt: for writing the mail, and for settling.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// The pause between two tries to settle what is left when the process is to end.
+const SETTLE_AGAIN: Duration = Duration::from_millis(200);
 
 /// Its names in the health report.
 const LEDGER: &str = "mails";
@@ -56,7 +59,7 @@ type Outcome = Result<Accepted, SendFailure>;
 pub(crate) struct Dispatcher {
     notifier: Arc<Notifier>,
     work: Beside,
-    store: Option<Store>,
+    access: Access,
     /// With the mail server.
     sending: JoinSet<(i64, Outcome)>,
     /// Leased, by number: being sent, or not settled yet.
@@ -99,8 +102,8 @@ impl Dispatcher {
         };
         Self {
             notifier,
+            access: Access::new(work.ledger.clone(), Arc::clone(&work.settings)),
             work,
-            store: None,
             sending: JoinSet::new(),
             leased: HashMap::new(),
             unsettled: Vec::new(),
@@ -190,12 +193,11 @@ impl Dispatcher {
         if !self.limits.allow(&merchant) {
             return Ok(Next::Again);
         }
-        let limit = self.work.settings.database_timeout;
         // Reading what it says and settling what came of it may take as long as the database may.
-        let lease = settings.timeout + 2 * limit + LEASE_MARGIN;
-        let store = self.store().await?;
-        let leased = timeout(limit, store.lease_mail(&merchant, retries, lease)).await;
-        if let Some(mail) = leased.map_err(|_| no_answer())?? {
+        let lease = settings.timeout + 2 * self.work.settings.database_timeout + LEASE_MARGIN;
+        let leased =
+            self.access.with(async |store| store.lease_mail(&merchant, retries, lease).await).await?;
+        if let Some(mail) = leased {
             fault::reach(Point::Leased);
             self.hand_over(mail).await?;
         }
@@ -205,13 +207,10 @@ impl Dispatcher {
     /// Whose mail is next: of the shops that have nothing under way, or else of those that have not all they may have.
     async fn choose(&mut self, retries: bool) -> Result<Option<MerchantId>, Failure> {
         let most = self.notifier.settings.merchant_connections;
-        let limit = self.work.settings.database_timeout;
         let shares = if self.leased.is_empty() || most == 1 { vec![most] } else { vec![1, most] };
         for share in shares {
             let busy = self.busy(share);
-            let store = self.store().await?;
-            let found =
-                timeout(limit, store.next_mail_of(&busy, retries)).await.map_err(|_| no_answer())??;
+            let found = self.access.with(async |store| store.next_mail_of(&busy, retries).await).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -231,15 +230,14 @@ impl Dispatcher {
 
     /// Writes a mail and begins to send it.
     async fn hand_over(&mut self, mail: LeasedMail) -> Result<(), Failure> {
-        let limit = self.work.settings.database_timeout;
-        let store = self.store().await?;
         if mail.expired {
-            let failed = store.mail_failed(&mail, FailureReason::Expired, None);
-            timeout(limit, failed).await.map_err(|_| no_answer())??;
+            self.access
+                .with(async |store| store.mail_failed(&mail, FailureReason::Expired, None).await)
+                .await?;
             warn!(mail = mail.id, merchant = %mail.merchant, attempts = mail.attempts, "a mail is given up: it could not be handed over in time");
             return Ok(());
         }
-        let written = timeout(limit, store.mail_content(&mail)).await.map_err(|_| no_answer())??;
+        let written = self.access.with(async |store| store.mail_content(&mail).await).await?;
         let id = mail.id;
         // A panic over one mail must not be the end of all.
         let message = catch_unwind(AssertUnwindSafe(|| self.notifier.write(&mail, written.as_ref())));
@@ -256,10 +254,7 @@ impl Dispatcher {
                 warn!(mail = id, %problem, "a mail cannot be written");
                 let answer = Answer { status: None, text: "the mail cannot be written".to_owned() };
                 let pause = self.backoff(mail.attempts);
-                let store = self.store().await?;
-                timeout(limit, store.mail_postponed(&mail, &answer, pause))
-                    .await
-                    .map_err(|_| no_answer())??;
+                self.access.with(async |store| store.mail_postponed(&mail, &answer, pause).await).await?;
             }
         }
         Ok(())
@@ -309,31 +304,35 @@ impl Dispatcher {
     }
 
     async fn settle(&mut self, mail: &LeasedMail, outcome: &Outcome) -> Result<(), Failure> {
-        let limit = self.work.settings.database_timeout;
-        let probe_interval = self.notifier.settings.probe_interval;
-        let backoff = self.backoff(mail.attempts);
-        let (id, merchant, attempts) = (mail.id, &mail.merchant, mail.attempts);
-        let store = self.store().await?;
+        let LeasedMail { id, merchant, kind, attempts, .. } = mail;
         let settled = match outcome {
             Ok(Accepted { status, answer }) => {
                 fault::reach(Point::Handed);
                 let answer = Answer { status: Some(*status), text: answer.clone() };
-                let settled =
-                    timeout(limit, store.mail_sent(mail, &answer)).await.map_err(|_| no_answer())??;
-                info!(mail = id, %merchant, kind = %mail.kind, attempts, "a mail is sent");
+                let settled = self.access.with(async |store| store.mail_sent(mail, &answer).await).await?;
+                info!(mail = id, %merchant, %kind, attempts, "a mail is sent");
                 settled
             }
-            Err(failure) if failure.class == Class::Permanent => {
-                let answer = told(failure);
-                let failed = store.mail_failed(mail, FailureReason::Refused, Some(&answer));
-                warn!(mail = id, %merchant, kind = %mail.kind, attempts, status = failure.status, "a mail is refused for good");
-                timeout(limit, failed).await.map_err(|_| no_answer())??
-            }
             Err(failure) => {
-                let pause = if failure.class == Class::Server { probe_interval } else { backoff };
-                let postponed = timeout(limit, store.mail_postponed(mail, &told(failure), pause)).await;
-                info!(mail = id, %merchant, kind = %mail.kind, attempts, stage = %failure.stage, status = failure.status, "a mail is tried again later");
-                postponed.map_err(|_| no_answer())??
+                let answer =
+                    Answer { status: failure.status, text: format!("{}: {}", failure.stage, failure.answer) };
+                let (stage, status) = (failure.stage, failure.status);
+                if failure.class == Class::Permanent {
+                    let reason = FailureReason::Refused;
+                    let fail = async |store: &mut Store| store.mail_failed(mail, reason, Some(&answer)).await;
+                    let settled = self.access.with(fail).await?;
+                    warn!(mail = id, %merchant, %kind, attempts, %stage, status, "a mail is refused for good");
+                    settled
+                } else {
+                    let pause = match failure.class {
+                        Class::Server => self.notifier.settings.probe_interval,
+                        _ => self.backoff(*attempts),
+                    };
+                    let postpone = async |store: &mut Store| store.mail_postponed(mail, &answer, pause).await;
+                    let settled = self.access.with(postpone).await?;
+                    info!(mail = id, %merchant, %kind, attempts, %stage, status, "a mail is tried again later");
+                    settled
+                }
             }
         };
         if !settled {
@@ -372,11 +371,14 @@ impl Dispatcher {
 
     /// Waits for everything under way.
     async fn finish(&mut self) {
-        while !self.leased.is_empty() {
+        loop {
             self.settle_all().await;
+            if self.leased.is_empty() {
+                break;
+            }
             if self.sending.is_empty() {
-                // The ledger is away, or nothing is left.
-                tokio::time::sleep(self.notifier.settings.interval.min(Duration::from_secs(1))).await;
+                // Only the ledger is waited for.
+                tokio::time::sleep(SETTLE_AGAIN).await;
             } else if let Some(ended) = self.sending.join_next().await {
                 self.ended(ended);
             }
@@ -388,23 +390,12 @@ impl Dispatcher {
         let settings = &self.notifier.settings;
         let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(20);
         let pause = settings.retry_min.saturating_mul(1 << doublings).min(settings.retry_max);
-        pause.mul_f64(rand::RngExt::random_range(&mut rand::rng(), 0.5..=1.0))
+        worker::jittered(pause)
     }
 
-    fn trouble(&mut self, failure: &Failure) {
+    fn trouble(&self, failure: &Failure) {
         warn!(%failure, "the ledger is not available for mails");
         self.work.health.trouble(LEDGER, failure);
-        self.store = None;
-    }
-
-    /// The connection; a new one only after its schema was checked.
-    async fn store(&mut self) -> Result<&mut Store, Failure> {
-        if self.store.is_none() {
-            let within = self.work.settings.connect_timeout;
-            let opened = timeout(within, Store::open(&self.work.ledger)).await;
-            self.store = Some(opened.map_err(|_| no_answer())??);
-        }
-        self.store.as_mut().ok_or_else(no_answer)
     }
 }
 
@@ -425,16 +416,7 @@ impl Limits {
     }
 }
 
-/// A failure as the ledger keeps it.
-fn told(failure: &SendFailure) -> Answer {
-    Answer { status: failure.status, text: format!("{}: {}", failure.stage, failure.answer) }
-}
-
 fn panicked() -> SendFailure {
     let answer = "the notifier failed".to_owned();
     SendFailure { stage: Stage::Connect, class: Class::Transient, status: None, answer }
-}
-
-fn no_answer() -> Failure {
-    Failure::Infrastructure { state: "no answer in time".to_owned(), lost: true }
 }

@@ -8,16 +8,6 @@ use contract::MailKind;
 use jiff::tz::TimeZone;
 use notifier::letter::{Letters, Style, sample};
 
-const KINDS: [MailKind; 7] = [
-    MailKind::AdminRequested,
-    MailKind::AdminDigest,
-    MailKind::CustomerRequested,
-    MailKind::CustomerApproved,
-    MailKind::CustomerPaid,
-    MailKind::CustomerRejected,
-    MailKind::CustomerCancelled,
-];
-
 const LOCALES: [&str; 4] = ["en", "it", "pt", "es"];
 
 #[test]
@@ -28,7 +18,7 @@ fn every_mail_in_every_language_reads_as_it_did() {
     };
     let letters = Letters::new(style).unwrap();
     let mut differences = String::new();
-    for kind in KINDS {
+    for kind in MailKind::ALL.iter().copied() {
         for locale in LOCALES {
             let letter = letters.write(&sample(kind, Some(locale.parse().unwrap())).unwrap()).unwrap();
             assert_eq!(letter.language, locale);

@@ -19,16 +19,6 @@ use time::OffsetDateTime;
 
 use super::{BOB, sender, settings};
 
-const KINDS: [MailKind; 7] = [
-    MailKind::AdminRequested,
-    MailKind::AdminDigest,
-    MailKind::CustomerRequested,
-    MailKind::CustomerApproved,
-    MailKind::CustomerPaid,
-    MailKind::CustomerRejected,
-    MailKind::CustomerCancelled,
-];
-
 /// A value, and what is to be seen of it.
 struct Case {
     value: String,
@@ -305,7 +295,7 @@ async fn whatever_a_mail_of_this_kind_holds(kind: MailKind) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_values_hold_every_mail_is_the_harmless_one_with_their_text_in_it() {
-    let kinds = KINDS.map(|kind| tokio::spawn(whatever_a_mail_of_this_kind_holds(kind)));
+    let kinds = MailKind::ALL.iter().map(|kind| tokio::spawn(whatever_a_mail_of_this_kind_holds(*kind)));
     for kind in join_all(kinds).await {
         kind.unwrap();
     }

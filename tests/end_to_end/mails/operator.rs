@@ -108,15 +108,8 @@ async fn mails_are_listed_by_shop_with_what_they_tell_of() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_mail_can_be_previewed_in_every_language_without_any_server() {
     let world = tests::World::without_broker().await;
-    for kind in [
-        "admin-requested",
-        "admin-digest",
-        "customer-requested",
-        "customer-approved",
-        "customer-paid",
-        "customer-rejected",
-        "customer-cancelled",
-    ] {
+    for kind in contract::MailKind::ALL {
+        let kind = kind.as_str();
         for locale in ["en", "it", "pt", "es"] {
             let text = world.saldo(&["mails", "preview", kind, "--locale", locale]).await;
             assert_eq!(text.status, 0, "{text:?}");

@@ -33,7 +33,10 @@ use own::Values;
 pub use sample::sample;
 use words::Words;
 
-const LAYOUTS: [(&str, &str); 4] = [
+const LAYOUTS: [(&str, &str); 7] = [
+    ("frame.txt", include_str!("../../templates/frame.txt")),
+    ("frame.html", include_str!("../../templates/frame.html")),
+    ("shown.html", include_str!("../../templates/shown.html")),
     ("single.txt", include_str!("../../templates/single.txt")),
     ("single.html", include_str!("../../templates/single.html")),
     ("digest.txt", include_str!("../../templates/digest.txt")),

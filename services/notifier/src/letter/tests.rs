@@ -10,16 +10,6 @@ use rust_decimal::Decimal;
 
 use super::*;
 
-const KINDS: [MailKind; 7] = [
-    MailKind::AdminRequested,
-    MailKind::AdminDigest,
-    MailKind::CustomerRequested,
-    MailKind::CustomerApproved,
-    MailKind::CustomerPaid,
-    MailKind::CustomerRejected,
-    MailKind::CustomerCancelled,
-];
-
 fn letters() -> Letters {
     let link = Some("https://shop.example/{merchant}?a=1&id={withdrawal}".parse().unwrap());
     Letters::new(Style { link, time_zone: TimeZone::UTC }).unwrap()
@@ -71,7 +61,7 @@ fn a_reader_gets_their_language_or_the_shops_or_english_with_figures_to_match() 
 
 #[test]
 fn every_mail_is_written_with_all_there_can_be_and_with_as_little() {
-    for kind in KINDS {
+    for kind in MailKind::ALL.iter().copied() {
         for (language, _) in words::LANGUAGES {
             for customer_name in [None, Some("Maria".to_owned())] {
                 let mut content = content(kind, Some(language));
@@ -135,7 +125,7 @@ fn with_german_texts(kind: MailKind) -> MailContent {
 
 #[test]
 fn a_shops_own_words_replace_the_built_in_ones_in_every_mail() {
-    for kind in KINDS {
+    for kind in MailKind::ALL.iter().copied() {
         let letter = write(&with_german_texts(kind));
         let (subject, introduction, html) = if kind == MailKind::AdminDigest {
             (
@@ -162,7 +152,7 @@ fn a_shops_own_words_replace_the_built_in_ones_in_every_mail() {
 
 #[test]
 fn own_words_for_others_change_nothing() {
-    for kind in KINDS {
+    for kind in MailKind::ALL.iter().copied() {
         let mut content = with_german_texts(kind);
         content.locale = Some("it".parse().unwrap());
         assert!(write(&content) == write(&sample(kind, content.locale.clone()).unwrap()), "{kind}");
@@ -201,7 +191,7 @@ fn tags(html: &str) -> Vec<&str> {
 
 #[test]
 fn no_value_breaks_a_letter() {
-    for kind in KINDS {
+    for kind in MailKind::ALL.iter().copied() {
         let harmless = write(&hostile(kind, "harmless"));
         for value in HOSTILE {
             let letter = write(&hostile(kind, value));
@@ -217,7 +207,7 @@ fn no_value_breaks_a_letter() {
 
 #[test]
 fn in_every_line_what_turns_the_direction_is_turned_back() {
-    for kind in KINDS {
+    for kind in MailKind::ALL.iter().copied() {
         for value in HOSTILE {
             let letter = write(&hostile(kind, value));
             let lines = letter.text.lines().chain(letter.html.split('\n')).chain([letter.subject.as_str()]);
@@ -252,7 +242,7 @@ fn what_is_hostile_is_shown() {
 #[test]
 fn a_long_value_is_cut_in_the_subject_only() {
     let long = "x".repeat(10_000);
-    for kind in KINDS {
+    for kind in MailKind::ALL.iter().copied() {
         let letter = write(&hostile(kind, &long));
         assert!(letter.subject.chars().count() <= 200, "{kind}");
         assert!(letter.text.contains(&long) && letter.html.contains(&long), "{kind}");
@@ -290,7 +280,7 @@ fn a_digest_leaves_nothing_out_and_adds_up() {
 fn staff_get_a_link_where_there_is_one_and_the_id_in_any_case() {
     let id = "5f0c2d9a41be4c7f8a3e6d1b90c7e254";
     let without = Letters::new(Style { link: None, time_zone: TimeZone::UTC }).unwrap();
-    for kind in KINDS {
+    for kind in MailKind::ALL.iter().copied() {
         let content = content(kind, None);
         let (with, without) = (write(&content), without.write(&content).unwrap());
         let admin = matches!(kind, MailKind::AdminRequested | MailKind::AdminDigest);

@@ -160,6 +160,8 @@ macro_rules! word_value {
         }
 
         impl $name {
+            /// All of them, in their order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
             pub(crate) const WORDS: &'static [&'static str] = &[$($word),+];
             const EXPECTED: &'static str = concat!("one of the words", $(" `", $word, "`"),+);
 

@@ -7,6 +7,11 @@ use rand::RngExt as _;
 /// The pause after the first failure.
 const FIRST: Duration = Duration::from_millis(100);
 
+/// Between half of a pause and all of it, so that not everybody comes back at once.
+pub fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(0.5..=1.0))
+}
+
 /// How long to wait before the next attempt.
 #[derive(Debug)]
 pub(crate) struct Backoff {
@@ -24,7 +29,7 @@ impl Backoff {
     pub(crate) fn pause(&mut self) -> Duration {
         let current = self.next;
         self.next = (current * 2).min(self.max);
-        current.mul_f64(rand::rng().random_range(0.5..=1.0))
+        jittered(current)
     }
 
     /// Something went well.

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::decide::Verdict;
-use ledger::{BatchId, Failure};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use ledger::{BatchId, Failure, Store};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::broker::{BrokerError, Outgoing, Publisher};
-use crate::desk::{Desk, Found, Work, no_answer};
+use crate::desk::{Desk, Found, Work};
 use crate::lane::{End, Shared};
 use crate::supervisor::OpenError;
 
@@ -95,7 +95,6 @@ impl<D: Desk> Chores<D> {
             match done {
                 Ok(()) => shared.health.fine(NAME),
                 Err(Trouble::Ledger(failure)) => {
-                    self.desk.access().note(&failure);
                     shared.health.trouble(NAME, &failure);
                     warn!(%failure, "the ledger is not available for chores");
                 }
@@ -121,13 +120,11 @@ impl<D: Desk> Chores<D> {
 
     /// Publishes the events of batches that nobody has marked.
     async fn sweep(&mut self, age: Duration) -> Result<(), Trouble> {
-        let limit = self.shared.settings.database_timeout;
         let mut refused = Ok(());
         let mut last = None;
         loop {
-            let store = self.desk.access().store().await?;
-            let found = store.unpublished(D::WORKER, age, last, ROUND);
-            let batches = timeout(limit, found).await.map_err(|_| no_answer())??;
+            let find = async |store: &mut Store| store.unpublished(D::WORKER, age, last, ROUND).await;
+            let batches = self.desk.access().with(find).await?;
             for batch in &batches {
                 match self.publish_again(*batch).await {
                     // One merchant's full subscriber must not hold back the others' events.
@@ -143,9 +140,7 @@ impl<D: Desk> Chores<D> {
     }
 
     async fn publish_again(&mut self, batch: BatchId) -> Result<(), Trouble> {
-        let limit = self.shared.settings.database_timeout;
-        let store = self.desk.access().store().await?;
-        let unpublished = timeout(limit, store.events_of(batch)).await.map_err(|_| no_answer())??;
+        let unpublished = self.desk.access().with(async |store| store.events_of(batch).await).await?;
         let events: Vec<_> = unpublished.events.iter().map(Outgoing::event).collect();
         self.publisher.publish(&events).await?;
         self.mark(&[batch]).await?;
@@ -156,12 +151,10 @@ impl<D: Desk> Chores<D> {
     /// Decides all that there is to be decided of a kind, round by round. What cannot be decided yet is skipped, so
     /// that it holds nobody else up, and looked at again next time.
     async fn decide_all(&mut self, work: Work) -> Result<(), Trouble> {
-        let limit = self.shared.settings.database_timeout;
         let mut undecided = 0;
         loop {
             let skip = i64::try_from(undecided).unwrap_or(i64::MAX);
-            let found = timeout(limit, self.desk.find(work, skip, ROUND)).await;
-            let Found { items, unreadable } = found.map_err(|_| no_answer())??;
+            let Found { items, unreadable } = self.desk.find(work, skip, ROUND).await?;
             if items.is_empty() && unreadable == 0 || self.shared.session.is_cancelled() {
                 break;
             }
@@ -203,8 +196,6 @@ impl<D: Desk> Chores<D> {
     }
 
     async fn mark(&mut self, batches: &[BatchId]) -> Result<(), Trouble> {
-        let limit = self.shared.settings.database_timeout;
-        let store = self.desk.access().store().await?;
-        Ok(timeout(limit, store.mark_published(batches)).await.map_err(|_| no_answer())??)
+        Ok(self.desk.access().with(async |store| store.mark_published(batches).await).await?)
     }
 }

@@ -3,17 +3,24 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use contract::Event;
+use contract::{Event, Malformed, MalformedReason};
+use futures_util::FutureExt as _;
 use lapin::message::Delivery;
 use ledger::decide::Verdict;
+use ledger::store::Waiters;
 use ledger::vault::Sealed;
-use ledger::{BatchId, Failure, Store};
+use ledger::{BatchId, Failure, Settled, Store};
 use tokio::time::timeout;
 
 use crate::intake::{Arrived, Intake};
 use crate::settings::Settings;
+
+/// A race is decided by whoever commits first, so each try meets a different rival; more than this many mean
+/// that something else is wrong.
+const RACES: usize = 20;
 
 /// The SQLSTATE class of deadlocks and serialization failures: troubles of a transaction, not of its session.
 const CONFLICT: &str = "40";
@@ -32,7 +39,22 @@ pub(crate) trait Desk: Debug + Send + Sync + 'static {
     /// The way to the ledger.
     fn access(&mut self) -> &mut Access;
 
-    /// Settles the items, durably. `published` are earlier batches whose events are out.
+    /// What is tried first with what waited for an item.
+    const WAITERS: Waiters;
+
+    /// Settles a batch in one transaction, or none of it. `published` are earlier batches whose events are out.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    fn attempt(
+        &mut self,
+        items: &[Arc<Self::Item>],
+        waiters: Waiters,
+        published: &[BatchId],
+    ) -> impl Future<Output = Result<Settled, Failure>> + Send;
+
+    /// Settles the items, durably, in as many transactions as it takes: one, unless an item makes it fail. Settles again
+    /// after a race, and splits the items until the one that makes it fail stands alone.
     ///
     /// # Errors
     /// [`Failure::Infrastructure`] only. Some of the items may be settled by then: settling all of them again is
@@ -41,7 +63,46 @@ pub(crate) trait Desk: Debug + Send + Sync + 'static {
         &mut self,
         items: &[Arc<Self::Item>],
         published: &[BatchId],
-    ) -> impl Future<Output = Result<Settlement, Failure>> + Send;
+    ) -> impl Future<Output = Result<Settlement, Failure>> + Send {
+        async move {
+            let mut settlement = Settlement::default();
+            let mut races = 0;
+            let mut parts = vec![(items, Self::WAITERS)];
+            while let Some((part, waiters)) = parts.pop() {
+                match self.attempt(part, waiters, published).await {
+                    Ok(settled) => settlement.add(settled),
+                    // It may be one of those that waited for it: they are found, and stand alone, in a scan.
+                    Err(Failure::Culprit { .. }) if part.len() == 1 && waiters == Waiters::Taken => {
+                        parts.push((part, Waiters::Left));
+                    }
+                    Err(Failure::Culprit { state, constraint }) if part.len() == 1 => {
+                        settlement.verdicts.push(Verdict::Dead(Malformed::new(
+                            MalformedReason::Culprit,
+                            format_args!(
+                                "the message makes the ledger fail ({state}, constraint {constraint})"
+                            ),
+                        )));
+                    }
+                    Err(Failure::Culprit { .. }) => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([(second, waiters), (first, waiters)]);
+                    }
+                    Err(Failure::Raced) if races < RACES => {
+                        races += 1;
+                        parts.push((part, waiters));
+                    }
+                    Err(Failure::Raced) => {
+                        return Err(Failure::Infrastructure {
+                            state: "races without end".to_owned(),
+                            lost: true,
+                        });
+                    }
+                    Err(failure @ Failure::Infrastructure { .. }) => return Err(failure),
+                }
+            }
+            Ok(settlement)
+        }
+    }
 
     /// What is to be settled although no message asks for it, without the first `skip`, at most `limit`.
     ///
@@ -73,6 +134,15 @@ pub(crate) struct Settlement {
     pub(crate) arrivals: bool,
 }
 
+impl Settlement {
+    fn add(&mut self, settled: Settled) {
+        self.batches.extend(settled.batch);
+        self.verdicts.extend(settled.verdicts);
+        self.events.extend(settled.events);
+        self.arrivals |= settled.arrivals;
+    }
+}
+
 /// What is to be settled although no message asks for it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Work {
@@ -91,50 +161,66 @@ pub(crate) struct Found<I> {
     pub(crate) unreadable: usize,
 }
 
-/// A connection to the ledger that is made when it is needed.
+/// The way to the ledger: a connection that is made when it is needed, and forgotten when it is of no more use.
 #[derive(Debug)]
-pub(crate) struct Access {
+pub struct Access {
     ledger: ledger::store::Settings,
     settings: Arc<Settings>,
     store: Option<Store>,
 }
 
 impl Access {
-    pub(crate) fn new(ledger: ledger::store::Settings, settings: Arc<Settings>) -> Self {
+    /// Nothing is connected yet.
+    pub fn new(ledger: ledger::store::Settings, settings: Arc<Settings>) -> Self {
         Self { ledger, settings, store: None }
     }
 
-    /// The connection; a new one only after its schema was checked.
-    pub(crate) async fn store(&mut self) -> Result<&mut Store, Failure> {
+    /// Makes the connection, if there is none: a new one only after its schema was checked.
+    ///
+    /// # Errors
+    /// The ledger is not available.
+    pub async fn connect(&mut self) -> Result<(), Failure> {
         if self.store.is_none() {
             let opened = timeout(self.settings.connect_timeout, Store::open(&self.ledger)).await;
-            self.store = Some(opened.map_err(|_| no_answer())??);
+            self.store = Some(opened.unwrap_or_else(|_| Err(no_answer()))?);
         }
-        self.store.as_mut().ok_or_else(no_answer)
+        Ok(())
     }
 
-    /// Forgets a connection that is of no more use, and every one whose trouble may be its own: a session keeps
-    /// what it began with, such as being read-only, after the database has long been repaired.
-    pub(crate) fn note(&mut self, failure: &Failure) {
-        if let Failure::Infrastructure { state, lost } = failure
+    /// Does something with the ledger, for as long as `database.timeout` at most. A panic is the fault of what was to be
+    /// done.
+    ///
+    /// # Errors
+    /// What came of it, or there was no answer in time. The connection is forgotten where it is of no more use, or its
+    /// trouble may be its own: a session keeps what it began with, such as being read-only, after the database has long
+    /// been repaired.
+    pub async fn with<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Store) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.connect().await?;
+        let store = self.store.as_mut().ok_or_else(no_answer)?;
+        let done =
+            timeout(self.settings.database_timeout, AssertUnwindSafe(work(store)).catch_unwind()).await;
+        let result = match done {
+            Ok(Ok(result)) => result,
+            Ok(Err(_panic)) => {
+                // What the connection was in the middle of, nobody knows.
+                self.store = None;
+                Err(Failure::Culprit { state: "panic".to_owned(), constraint: "none".to_owned() })
+            }
+            Err(_elapsed) => Err(no_answer()),
+        };
+        if let Err(Failure::Infrastructure { state, lost }) = &result
             && (*lost || !state.starts_with(CONFLICT))
         {
             self.store = None;
         }
-    }
-
-    /// Forgets the connection: what it was in the middle of, nobody knows.
-    pub(crate) fn forget(&mut self) {
-        self.store = None;
-    }
-
-    /// How long a batch may take.
-    pub(crate) fn limit(&self) -> std::time::Duration {
-        self.settings.database_timeout
+        result
     }
 }
 
 /// The database did not answer in time; its connection is of no more use.
-pub(crate) fn no_answer() -> Failure {
+fn no_answer() -> Failure {
     Failure::Infrastructure { state: "no answer in time".to_owned(), lost: true }
 }

@@ -32,7 +32,7 @@ use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
 use crate::broker::{BrokerError, Outgoing, Publisher};
-use crate::desk::{self, Desk, Settlement};
+use crate::desk::{Desk, Settlement};
 use crate::fault::{self, Point};
 use crate::health::Health;
 use crate::intake::{Arrived, Intake};
@@ -330,13 +330,8 @@ impl<D: Desk> Lane<D> {
             return;
         }
         let published = std::mem::take(&mut self.published);
-        let limit = self.shared.settings.database_timeout;
-        let marked = match self.desk.access().store().await {
-            Ok(store) => tokio::time::timeout(limit, store.mark_published(&published)).await,
-            Err(failure) => Ok(Err(failure)),
-        };
-        if let Err(failure) = marked.unwrap_or_else(|_| Err(desk::no_answer())) {
-            self.desk.access().note(&failure);
+        let marked = self.desk.access().with(async |store| store.mark_published(&published).await).await;
+        if let Err(failure) = marked {
             warn!(lane = self.name, %failure, "published batches could not be marked; the sweep repeats them");
         }
     }

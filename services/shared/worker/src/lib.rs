@@ -37,8 +37,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+pub use crate::backoff::jittered;
 use crate::clerk::Clerk;
-use crate::desk::{Access, Desk};
+pub use crate::desk::Access;
+use crate::desk::Desk;
 pub use crate::health::Health;
 use crate::recorder::Recorder;
 use crate::settings::{Reader, Settings};

@@ -150,7 +150,7 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
         publisher.probe().await?;
         let desk = || (self.desk)(Access::new(self.ledger.clone(), Arc::clone(settings)));
         let mut first = desk();
-        first.access().store().await?;
+        first.access().connect().await?;
 
         let shared = Arc::new(Shared {
             settings: Arc::clone(settings),

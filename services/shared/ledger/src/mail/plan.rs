@@ -65,10 +65,10 @@ pub(super) struct Lately {
 }
 
 /// A shop and one address of its staff.
-pub(super) type Desk = (MerchantId, Email);
+pub(super) type Mailbox = (MerchantId, Email);
 
 /// The addresses of staff that are told of requests.
-pub(super) fn staff(noticed: &[Noticed]) -> HashSet<Desk> {
+pub(super) fn staff(noticed: &[Noticed]) -> HashSet<Mailbox> {
     let requests = noticed.iter().filter(|noticed| noticed.notice.state == WithdrawalState::Requested);
     requests
         .flat_map(|noticed| {
@@ -81,18 +81,18 @@ pub(super) fn staff(noticed: &[Noticed]) -> HashSet<Desk> {
 /// Plans the mails for notices, in their order.
 pub(super) fn plan(
     noticed: &[Noticed],
-    lately: &HashMap<Desk, Lately>,
+    lately: &HashMap<Mailbox, Lately>,
     rule: DigestRule,
 ) -> (Vec<Planned>, Vec<NewMail>) {
     let (mut planned, mut new) = (Vec::new(), Vec::new());
-    let mut collected: HashMap<Desk, Collecting> = HashMap::new();
+    let mut collected: HashMap<Mailbox, Collecting> = HashMap::new();
     for (index, Noticed { notice, preferences, customer }) in noticed.iter().enumerate() {
         if notice.state == WithdrawalState::Requested {
             for recipient in &preferences.notify {
-                let desk = (notice.merchant.clone(), recipient.clone());
+                let mailbox = (notice.merchant.clone(), recipient.clone());
                 let collecting = collected
-                    .entry(desk)
-                    .or_insert_with_key(|desk| lately.get(desk).cloned().unwrap_or_default().into());
+                    .entry(mailbox)
+                    .or_insert_with_key(|mailbox| lately.get(mailbox).cloned().unwrap_or_default().into());
                 let mail = collecting.place(rule, |kind| {
                     let (merchant, recipient) = (notice.merchant.clone(), recipient.clone());
                     new.push(NewMail { merchant, kind, recipient });
@@ -168,7 +168,7 @@ mod tests {
     /// The kinds of the mails to one address, and for each of its requests which of them.
     fn told(
         noticed: &[Noticed],
-        lately: &HashMap<Desk, Lately>,
+        lately: &HashMap<Mailbox, Lately>,
         address: &str,
     ) -> (Vec<MailKind>, Vec<Place>) {
         let (planned, new) = plan(noticed, lately, RULE);
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn what_came_lately_counts_and_an_open_digest_goes_on_collecting() {
-        let desk = ("acme".parse().unwrap(), "a@shop.example".parse().unwrap());
-        let lately = HashMap::from([(desk, Lately { requests: 1, open: Some((42, 2)) })]);
+        let mailbox = ("acme".parse().unwrap(), "a@shop.example".parse().unwrap());
+        let lately = HashMap::from([(mailbox, Lately { requests: 1, open: Some((42, 2)) })]);
         let (kinds, places) = told(&requests(3), &lately, "a@shop.example");
         assert_eq!(kinds, [MailKind::AdminDigest]);
         let [Place::Open(42), Place::New(one), Place::New(other)] = places[..] else { panic!("{places:?}") };

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use contract::{Email, KeyHash, Preferences, WithdrawalId};
+use contract::{Preferences, WithdrawalId};
 use sqlx::{Connection, PgTransaction};
 
 use super::Notice;
-use super::plan::{Desk, DigestRule, Lately, NewMail, Noticed, Place, Planned, plan, staff};
+use super::plan::{DigestRule, Lately, Mailbox, NewMail, Noticed, Place, Planned, plan, staff};
+use crate::store::load::{bytes, key_hash, parsed, unexpected};
 use crate::{Failure, Store};
 
 /// How mails come about.
@@ -72,20 +73,14 @@ impl Store {
         .fetch_all(self.connection())
         .await?;
         let notices = rows.into_iter().map(|row| {
-            let key = row.withdrawal.try_into().map_err(|_| unexpected());
             Ok(Notice {
-                merchant: row.merchant.parse().map_err(|_| unexpected())?,
-                withdrawal: WithdrawalId(KeyHash(key?)),
-                state: row.state.parse().map_err(|_| unexpected())?,
+                merchant: parsed(&row.merchant)?,
+                withdrawal: WithdrawalId(key_hash(&row.withdrawal)?),
+                state: parsed(&row.state)?,
             })
         });
         notices.collect()
     }
-}
-
-/// What no version of Saldo writes.
-pub(super) fn unexpected() -> Failure {
-    Failure::Infrastructure { state: "unexpected answer".to_owned(), lost: false }
 }
 
 /// One transaction after the other for each merchant, in the merchants' order.
@@ -109,7 +104,7 @@ async fn unnoticed(
     notices: &[&Notice],
 ) -> Result<(Vec<bool>, Vec<Noticed>), Failure> {
     let merchants: Vec<_> = notices.iter().map(|notice| notice.merchant.to_string()).collect();
-    let withdrawals: Vec<_> = notices.iter().map(|notice| notice.withdrawal.0.0.to_vec()).collect();
+    let withdrawals: Vec<_> = notices.iter().map(|notice| bytes(&notice.withdrawal.0)).collect();
     let states: Vec<_> = notices.iter().map(|notice| notice.state.to_string()).collect();
     let rows = sqlx::query!(
         r#"SELECT asked.place AS "place!", m.preferences AS "preferences!", c.email AS "email?",
@@ -141,7 +136,7 @@ async fn unnoticed(
             continue;
         }
         let preferences: Preferences = serde_json::from_value(row.preferences).map_err(|_| unexpected())?;
-        let customer = row.email.map(|email| email.parse()).transpose().map_err(|_| unexpected())?;
+        let customer = row.email.as_deref().map(parsed).transpose()?;
         news.push(Noticed { notice: (*notice).clone(), preferences, customer });
     }
     Ok((known, news))
@@ -150,12 +145,12 @@ async fn unnoticed(
 /// What these addresses got lately, with the digests that collect for them locked.
 async fn lately(
     transaction: &mut PgTransaction<'_>,
-    desks: HashSet<Desk>,
+    mailboxes: HashSet<Mailbox>,
     rule: DigestRule,
-) -> Result<HashMap<Desk, Lately>, Failure> {
-    let desks: Vec<Desk> = desks.into_iter().collect();
-    let merchants: Vec<_> = desks.iter().map(|(merchant, _)| merchant.to_string()).collect();
-    let recipients: Vec<_> = desks.iter().map(|(_, email)| email.as_str().to_owned()).collect();
+) -> Result<HashMap<Mailbox, Lately>, Failure> {
+    let mailboxes: Vec<Mailbox> = mailboxes.into_iter().collect();
+    let merchants: Vec<_> = mailboxes.iter().map(|(merchant, _)| merchant.to_string()).collect();
+    let recipients: Vec<_> = mailboxes.iter().map(|(_, email)| email.as_str().to_owned()).collect();
     // A digest collects for one window, so what came within the last one is in a mail made within the last two.
     let counts = sqlx::query_scalar!(
         r#"SELECT (SELECT count(*) FROM mail m JOIN delivery d ON d.mail_id = m.id
@@ -185,14 +180,11 @@ async fn lately(
     .fetch_all(&mut **transaction)
     .await?;
     let requests = counts.into_iter().map(|requests| Lately { requests, open: None });
-    let mut lately: HashMap<Desk, Lately> = desks.into_iter().zip(requests).collect();
+    let mut lately: HashMap<Mailbox, Lately> = mailboxes.into_iter().zip(requests).collect();
     for row in open {
-        let desk = (
-            row.merchant.parse().map_err(|_| unexpected())?,
-            row.recipient.parse::<Email>().map_err(|_| unexpected())?,
-        );
+        let mailbox = (parsed(&row.merchant)?, parsed(&row.recipient)?);
         // The newest: an older one is full.
-        lately.entry(desk).or_default().open = Some((row.id, row.holds));
+        lately.entry(mailbox).or_default().open = Some((row.id, row.holds));
     }
     Ok(lately)
 }
@@ -204,7 +196,7 @@ async fn write(
     new: &[NewMail],
     rules: MailRules,
 ) -> Result<(), Failure> {
-    let key = |index: usize| noticed[index].notice.withdrawal.0.0.to_vec();
+    let key = |index: usize| bytes(&noticed[index].notice.withdrawal.0);
     let state = |index: usize| noticed[index].notice.state.to_string();
     sqlx::query!(
         "INSERT INTO notice (withdrawal, state) SELECT * FROM unnest($1::bytea[], $2::text[]) ORDER BY 1, 2",

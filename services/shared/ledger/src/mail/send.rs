@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use contract::notification::{self, Audience, FailureReason, NotificationFailed};
 use contract::{
-    CommandKey, Email, Event, EventData, LengthPrefixed, MailKind, MerchantId, Origin, PayoutKind,
-    Preferences, Timestamp, WithdrawalId, WithdrawalState,
+    CommandKey, ContentHash, Email, Event, EventData, LengthPrefixed, MailKind, MerchantId, Origin,
+    PayoutKind, Preferences, Timestamp, WithdrawalId, WithdrawalState,
 };
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use sqlx::{Connection, PgTransaction};
 use time::OffsetDateTime;
 
-use super::record::unexpected;
 use super::{MailContent, MailItem, MailShop};
+use crate::store::load::{key_hash, parsed, unexpected};
+use crate::store::write;
 use crate::{Failure, Store};
 
 /// What stands in the inbox as the type of what fails a mail: nobody can send it.
@@ -86,7 +87,7 @@ impl Store {
         )
         .fetch_optional(self.connection())
         .await?;
-        merchant.map(|merchant| merchant.parse().map_err(|_| unexpected())).transpose()
+        merchant.as_deref().map(parsed).transpose()
     }
 
     /// Leases a merchant's mail that has been due for the longest, its staff's before its affiliates': nobody who asks and
@@ -121,8 +122,8 @@ impl Store {
         Ok(Some(LeasedMail {
             id: row.id,
             merchant: merchant.clone(),
-            kind: row.kind.parse().map_err(|_| unexpected())?,
-            recipient: row.recipient.parse().map_err(|_| unexpected())?,
+            kind: parsed(&row.kind)?,
+            recipient: parsed(&row.recipient)?,
             attempts: row.attempts,
             resent: row.resent,
             created_at: row.created_at.into(),
@@ -236,9 +237,7 @@ impl Store {
         )
         .fetch_all(&mut *transaction)
         .await?;
-        let withdrawals = withdrawals.into_iter().map(|key| {
-            key.try_into().map(|key| WithdrawalId(contract::KeyHash(key))).map_err(|_| unexpected())
-        });
+        let withdrawals = withdrawals.iter().map(|key| key_hash(key).map(WithdrawalId));
         let failed = NotificationFailed {
             merchant: mail.merchant.clone(),
             mail: mail.id,
@@ -267,31 +266,13 @@ async fn outcome(
     let id = format!("{}-{}", mail.id, mail.attempts);
     let cause = CommandKey {
         merchant: mail.merchant.clone(),
-        source: notification::CAUSE.parse().map_err(|_| unexpected())?,
-        id: id.parse().map_err(|_| unexpected())?,
+        source: parsed(notification::CAUSE)?,
+        id: parsed(&id)?,
     };
     let origin = Origin { worker: notification::WORKER, cause: &cause, traceparent: None, time };
     let event = Event::compose(origin, failed).map_err(|_| unexpected())?;
-    let content = LengthPrefixed::new().part(NotificationFailed::TYPE).part(&id).finish();
-    let batch =
-        sqlx::query_scalar!("INSERT INTO batch (worker) VALUES ($1) RETURNING id", notification::WORKER)
-            .fetch_one(&mut **transaction)
-            .await?;
-    sqlx::query!(
-        "INSERT INTO inbox (key, batch_id, position, merchant, source, id, type, content, outcome)
-         VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8)",
-        &cause.hash().0[..],
-        batch,
-        cause.merchant.as_str(),
-        notification::CAUSE,
-        &id,
-        FAIL,
-        &content[..],
-        &event.body,
-    )
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
+    let content = ContentHash(LengthPrefixed::new().part(NotificationFailed::TYPE).part(&id).finish());
+    write::own_outcome(transaction, notification::WORKER, &cause, FAIL, content, event).await
 }
 
 struct ShopRow {

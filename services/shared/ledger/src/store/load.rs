@@ -89,20 +89,20 @@ pub(super) fn key_column<'a>(keys: impl IntoIterator<Item = &'a KeyHash>) -> Vec
     keys.into_iter().map(bytes).collect()
 }
 
-pub(super) fn bytes(key: &KeyHash) -> Vec<u8> {
+pub(crate) fn bytes(key: &KeyHash) -> Vec<u8> {
     key.0.to_vec()
 }
 
-pub(super) fn key_hash(bytes: &[u8]) -> Result<KeyHash, Failure> {
+pub(crate) fn key_hash(bytes: &[u8]) -> Result<KeyHash, Failure> {
     bytes.try_into().map(KeyHash).map_err(|_| unexpected())
 }
 
 /// What the schema's own checks rule out.
-pub(super) fn unexpected() -> Failure {
+pub(crate) fn unexpected() -> Failure {
     Failure::Infrastructure { state: "unexpected answer".to_owned(), lost: false }
 }
 
-pub(super) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
+pub(crate) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
     text.parse().map_err(|_| unexpected())
 }
 

@@ -23,13 +23,13 @@
 
 mod directory;
 mod due;
-mod load;
+pub(crate) mod load;
 mod named;
 mod settings;
 mod sweep;
 mod waiting;
 mod withdrawals;
-mod write;
+pub(crate) mod write;
 
 use std::collections::HashSet;
 use std::sync::Arc;

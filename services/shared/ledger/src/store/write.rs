@@ -1,7 +1,8 @@
 //! Writing what follows from a batch.
 
 use contract::{
-    Actor, Commands, CustomerId, KeyHash, Level, MerchantId, Note, OrderId, ReferenceText, Timestamp, UserId,
+    Actor, CommandKey, Commands, ContentHash, CustomerId, Event, KeyHash, Level, MerchantId, Note, OrderId,
+    ReferenceText, Timestamp, UserId,
 };
 use sqlx::PgTransaction;
 use time::OffsetDateTime;
@@ -12,7 +13,7 @@ use crate::decide::{Item, ItemOrigin, Record};
 use crate::{Awaited, Books, CommissionState, Failure, Rules};
 
 /// A row for this transaction; earlier batches whose events are out are marked on the way.
-pub(super) async fn batch(
+pub(crate) async fn batch(
     transaction: &mut PgTransaction<'_>,
     worker: &str,
     published: &[BatchId],
@@ -200,6 +201,33 @@ impl Row {
 /// One column of rows as an array.
 fn column<T>(rows: &mut [Row], field: impl Fn(&mut Row) -> T) -> Vec<T> {
     rows.iter_mut().map(field).collect()
+}
+
+/// An outcome that no command asked for: of a key of Saldo's own, in a batch of its own, for the sweep to publish.
+pub(crate) async fn own_outcome(
+    transaction: &mut PgTransaction<'_>,
+    worker: &str,
+    key: &CommandKey,
+    message_type: &'static str,
+    content: ContentHash,
+    event: Event,
+) -> Result<(), Failure> {
+    let batch = batch(transaction, worker, &[]).await?;
+    let row = Row {
+        key: bytes(&key.hash()),
+        was_parked: false,
+        account: None,
+        version: None,
+        entry: None,
+        position: 0,
+        merchant: key.merchant.to_string(),
+        source: key.source.to_string(),
+        id: key.id.to_string(),
+        message_type,
+        content: content.0.to_vec(),
+        outcome: Some(event.body),
+    };
+    insert(transaction, batch, vec![row]).await
 }
 
 async fn insert(
