@@ -78,7 +78,7 @@ async fn a_local_relay_is_given_mail_without_tls_and_login() {
     );
     assert_eq!((mails[0].raw.as_slice(), mails[0].connection, mails[0].sequence), (MAIL, 1, 1));
     assert_eq!(server.happenings(), [Happening::Connected, Happening::Accepted, Happening::Left]);
-    let ehlo = format!("EHLO {}", settings(&server, &[]).hello_name);
+    let ehlo = format!("EHLO {}", settings(&server, &[]).server.hello_name);
     assert_eq!(
         overheard(&server),
         [&ehlo, "MAIL FROM:<saldo@example.org>", &format!("RCPT TO:<{BOB}>"), "DATA", "QUIT"]
@@ -331,7 +331,7 @@ async fn nothing_shows_addresses_or_the_login() {
     let server = guarded().await;
     let settings = settings(&server, &[]);
     let notifier = Server::new(&settings);
-    let mut shown = vec![format!("{settings:?} {notifier:?} {:?}", settings.login)];
+    let mut shown = vec![format!("{settings:?} {notifier:?} {:?}", settings.server.login)];
     let plain = BASE64_STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
     let password = BASE64_STANDARD.encode(PASSWORD);
     let chatty = format!("<{BOB}> {USER} {PASSWORD} {plain} {password} saldo@example.org\u{1b}[2J");

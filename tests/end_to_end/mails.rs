@@ -74,6 +74,22 @@ impl Office {
         self.shop.done(request(id, affiliate, Some("10.00")), "withdrawal.requested").await
     }
 
+    /// The affiliate of another shop asks for 10 EUR.
+    pub(crate) async fn other_asks(&self, merchant: &str) {
+        let asked = of_merchant(request(&format!("w-{merchant}"), "zoe", Some("10.00")), merchant);
+        self.shop.done(asked, "withdrawal.requested").await;
+    }
+
+    /// The event of a mail that is given up.
+    pub(crate) async fn given_up(&self) -> Value {
+        eventually("a mail is given up", PATIENCE, || async {
+            let events: Vec<_> = self.shop.events.all().iter().map(tests::broker::Collected::json).collect();
+            let given_up = events.iter().find(|event| event["type"] == "notification.failed.v1");
+            given_up.cloned().ok_or(events.len())
+        })
+        .await
+    }
+
     /// A notifier.
     pub(crate) async fn notifier(&self) -> Worker {
         self.shop.world.notifier(&self.server).ready().await

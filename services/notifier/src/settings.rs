@@ -4,8 +4,9 @@
 //! them, as far as that can be known without trying. No password leaves the machine in clear: without TLS it is only
 //! accepted where the mail server is on the same machine.
 
+mod server;
+
 use std::fmt;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -13,10 +14,9 @@ use jiff::tz::TimeZone;
 use ledger::mail::DigestRule;
 use lettre::Address;
 use lettre::message::Mailbox;
-use lettre::transport::smtp::client::{Certificate, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use secrecy::SecretString;
 use worker::settings::Reader;
+
+pub use server::{Login, Security, ServerSettings};
 
 use crate::letter::Style;
 
@@ -25,41 +25,11 @@ const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How the conversation with the mail server is protected.
-#[derive(Clone)]
-pub enum Security {
-    /// `starttls`: it begins in clear and must turn to TLS before anything is said.
-    StartTls(TlsParameters),
-    /// `tls`: it is TLS from the first byte.
-    Tls(TlsParameters),
-    /// `none`: it is in clear.
-    None,
-}
-
-/// With what the notifier logs in.
-#[derive(Debug, Clone)]
-pub struct Login {
-    /// `mail.user`, a secret because it often is an address.
-    pub user: SecretString,
-    /// `mail.password`.
-    pub password: SecretString,
-}
-
 /// The notifier's own settings. Durations are written `250ms`, `30s`, `5m`, `1h`, `30d`.
 #[derive(Clone)]
 pub struct MailSettings {
-    /// `mail.host`: the mail server's name or IP address. Required.
-    pub host: String,
-    /// `mail.port`. Default 587 with `starttls`, 465 with `tls`, 25 with `none`.
-    pub port: u16,
-    /// `mail.tls`: `starttls` (a server that does not offer it gets nothing), `tls` or `none`. Default `starttls`.
-    /// `mail.ca_file`: a PEM file of certificates that are trusted besides the public ones.
-    pub security: Security,
-    /// `mail.user` and `mail.password`, both or neither.
-    pub login: Option<Login>,
-    /// `mail.hello_name`: what the notifier calls itself. Default: this machine's full name, or `[127.0.0.1]` where it
-    /// has none.
-    pub hello_name: ClientId,
+    /// How the mail server is reached.
+    pub server: ServerSettings,
     /// `mail.from`: who writes, such as `Saldo <saldo@example.org>`. Required.
     pub from: Mailbox,
     /// `mail.reply_to`: whom answers are for. Default: who writes.
@@ -103,13 +73,7 @@ pub struct MailSettings {
 impl MailSettings {
     /// Reads them. Not to be used before [`Reader::finish`].
     pub fn read(read: &mut Reader) -> Self {
-        let host = read.required("mail.host", host).unwrap_or_default();
-        let tls = read.or("mail.tls", Protection::StartTls, |text| match text {
-            "starttls" => Ok(Protection::StartTls),
-            "tls" => Ok(Protection::Implicit),
-            "none" => Ok(Protection::None),
-            _ => Err("expected starttls, tls or none".to_owned()),
-        });
+        let server = ServerSettings::read(read);
         let retry_min = read.duration("mail.retry_min", 30 * SECOND, HOUR);
         let retry_max = read.duration("mail.retry_max", HOUR, DAY);
         if retry_min > retry_max {
@@ -125,16 +89,8 @@ impl MailSettings {
         if notices_age >= notices_window {
             read.problem("notices.age", "is not shorter than notices.window");
         }
-        let security = security(read, &host, tls);
         Self {
-            port: read.or("mail.port", tls.port(), |text| match text.parse() {
-                Ok(0) | Err(_) => Err("expected a port from 1 to 65535".to_owned()),
-                Ok(port) => Ok(port),
-            }),
-            login: login(read, &host, tls),
-            host,
-            security,
-            hello_name: read.optional("mail.hello_name", hello_name).unwrap_or_else(own_name),
+            server,
             from: read.required("mail.from", mailbox).unwrap_or_else(nobody),
             reply_to: read.optional("mail.reply_to", mailbox),
             style: style(read),
@@ -171,43 +127,10 @@ pub fn style(read: &mut Reader) -> Style {
     }
 }
 
-/// Hosts only: addresses and logins are never shown.
+/// The server only: addresses are never shown.
 impl fmt::Debug for MailSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MailSettings")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("security", &self.security)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Security {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::StartTls(_) => "starttls",
-            Self::Tls(_) => "tls",
-            Self::None => "none",
-        })
-    }
-}
-
-/// `mail.tls` as it is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protection {
-    StartTls,
-    Implicit,
-    None,
-}
-
-impl Protection {
-    /// RFC 6409, RFC 8314, RFC 5321.
-    fn port(self) -> u16 {
-        match self {
-            Self::StartTls => 587,
-            Self::Implicit => 465,
-            Self::None => 25,
-        }
+        f.debug_struct("MailSettings").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
@@ -229,113 +152,6 @@ const MOST_REQUESTS: usize = 1000;
 fn count(read: &mut Reader, key: &'static str, default: i64) -> i64 {
     let number = read.number(key, usize::try_from(default).unwrap_or(1), 1, MOST_REQUESTS);
     i64::try_from(number).unwrap_or(default)
-}
-
-fn security(read: &mut Reader, host: &str, tls: Protection) -> Security {
-    let roots = read.optional("mail.ca_file", |file| {
-        let pem = std::fs::read(file).map_err(|error| error.to_string())?;
-        // A file without any certificate is none that lettre complains of.
-        let certificate = Certificate::from_pem(&pem).ok().filter(|_| holds_a_certificate(&pem));
-        let certificate = certificate.ok_or(NO_CERTIFICATE)?;
-        // Whether it is one is only found out where it is used.
-        parameters("localhost", Some(certificate.clone())).ok_or(NO_CERTIFICATE)?;
-        Ok(certificate)
-    });
-    if tls == Protection::None {
-        if roots.is_some() {
-            read.problem("mail.ca_file", "has no use where mail.tls is none");
-        }
-        return Security::None;
-    }
-    match (parameters(host, roots), tls) {
-        (Some(parameters), Protection::StartTls) => Security::StartTls(parameters),
-        (Some(parameters), _) => Security::Tls(parameters),
-        (None, _) => {
-            read.problem("mail.tls", "TLS cannot be set up");
-            Security::None
-        }
-    }
-}
-
-const NO_CERTIFICATE: &str = "expected certificates in PEM form";
-
-fn holds_a_certificate(pem: &[u8]) -> bool {
-    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-    pem.windows(BEGIN.len()).any(|window| window == BEGIN)
-}
-
-fn parameters(host: &str, roots: Option<Certificate>) -> Option<TlsParameters> {
-    let mut builder = TlsParameters::builder(host.to_owned());
-    if let Some(roots) = roots {
-        builder = builder.add_root_certificate(roots);
-    }
-    builder.build_rustls().ok()
-}
-
-fn login(read: &mut Reader, host: &str, tls: Protection) -> Option<Login> {
-    let user = read.optional_secret("mail.user");
-    let password = read.optional_secret("mail.password");
-    match (user, password) {
-        (None, None) => None,
-        (Some(_), None) => {
-            read.problem("mail.password", "is missing, although mail.user is set");
-            None
-        }
-        (None, Some(_)) => {
-            read.problem("mail.user", "is missing, although mail.password is set");
-            None
-        }
-        (Some(_), Some(_)) if tls == Protection::None && !host.is_empty() && !on_this_machine(host) => {
-            read.problem(
-                "mail.password",
-                "would be sent in clear: where mail.tls is none, only a mail server on this machine (localhost, \
-                 127.0.0.1, ::1) is logged in to",
-            );
-            None
-        }
-        (Some(user), Some(password)) => Some(Login { user, password }),
-    }
-}
-
-fn on_this_machine(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
-}
-
-fn host(text: &str) -> Result<String, String> {
-    if text.parse::<IpAddr>().is_ok() || is_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected a host name or an IP address, without a port".to_owned())
-    }
-}
-
-/// RFC 1123, with the underscore that people use all the same.
-fn is_name(text: &str) -> bool {
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_".contains(letter))
-    };
-    text.len() <= 253 && text.split('.').all(label)
-}
-
-fn hello_name(text: &str) -> Result<ClientId, String> {
-    let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    match literal.map(|text| text.strip_prefix("IPv6:").unwrap_or(text).parse()) {
-        Some(Ok(IpAddr::V4(address))) => Ok(ClientId::Ipv4(address)),
-        Some(Ok(IpAddr::V6(address))) => Ok(ClientId::Ipv6(address)),
-        None if is_name(text) => Ok(ClientId::Domain(text.to_owned())),
-        _ => Err("expected a host name or an address such as [192.0.2.1]".to_owned()),
-    }
-}
-
-/// RFC 5321, 4.1.4: the full name, or where there is none an address.
-fn own_name() -> ClientId {
-    let system = rustix::system::uname();
-    match system.nodename().to_str() {
-        Ok(name) if is_name(name) && name.contains('.') => ClientId::Domain(name.to_owned()),
-        _ => ClientId::Ipv4(std::net::Ipv4Addr::LOCALHOST),
-    }
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, String> {
@@ -370,9 +186,9 @@ mod tests {
     fn a_host_and_a_sender_are_enough() {
         let (settings, problems) = read(&[]);
         assert!(problems.is_empty(), "{problems:?}");
-        assert!(matches!(settings.security, Security::StartTls(_)));
-        assert_eq!(settings.port, 587);
-        assert!(settings.login.is_none());
+        assert!(matches!(settings.server.security, Security::StartTls(_)));
+        assert_eq!(settings.server.port, 587);
+        assert!(settings.server.login.is_none());
         assert_eq!(settings.from.to_string(), "Saldo <saldo@example.org>");
         assert_eq!(settings.style.time_zone, TimeZone::UTC);
         assert_eq!((settings.connections, settings.merchant_connections), (8, 2));
@@ -410,12 +226,12 @@ mod tests {
             ("SALDO__MAIL__PER_MINUTE", "1"),
         ]);
         assert!(problems.is_empty(), "{problems:?}");
-        assert!(matches!(settings.security, Security::Tls(_)));
-        assert_eq!(settings.port, 465);
-        assert_eq!(settings.hello_name.to_string(), "[IPv6:::1]");
+        assert!(matches!(settings.server.security, Security::Tls(_)));
+        assert_eq!(settings.server.port, 465);
+        assert_eq!(settings.server.hello_name.to_string(), "[IPv6:::1]");
         assert_eq!(settings.style.time_zone.iana_name(), Some("Europe/Lisbon"));
         assert_eq!(settings.per_minute.get(), 1);
-        let login = settings.login.as_ref().unwrap();
+        let login = settings.server.login.as_ref().unwrap();
         assert_eq!(login.password.expose_secret(), "open sesame");
         let shown = format!("{settings:?} {login:?}");
         assert!(
@@ -445,11 +261,11 @@ mod tests {
             [
                 "mail.host: expected a host name or an IP address, without a port",
                 "mail.tls: expected starttls, tls or none",
-                "mail.retry_min: is longer than mail.retry_max",
-                "mail.connections: expected a whole number from 1 to 64",
                 "mail.ca_file: No such file or directory (os error 2)",
                 "mail.port: expected a port from 1 to 65535",
                 "mail.hello_name: expected a host name or an address such as [192.0.2.1]",
+                "mail.retry_min: is longer than mail.retry_max",
+                "mail.connections: expected a whole number from 1 to 64",
                 "mail.from: expected an address such as Saldo <saldo@example.org>",
                 "mail.reply_to: expected an address such as Saldo <saldo@example.org>",
                 "mail.time_zone: expected a time zone such as Europe/Lisbon",
@@ -480,7 +296,7 @@ mod tests {
     #[test]
     fn a_login_is_whole_or_not_there() {
         let (settings, problems) = read(&[("SALDO__MAIL__USER", "saldo")]);
-        assert!(settings.login.is_none());
+        assert!(settings.server.login.is_none());
         assert_eq!(problems, ["mail.password: is missing, although mail.user is set"]);
         let (_, problems) = read(&[("SALDO__MAIL__PASSWORD", "open sesame")]);
         assert_eq!(problems, ["mail.user: is missing, although mail.password is set"]);
@@ -498,11 +314,14 @@ mod tests {
         };
         for host in ["localhost", "127.0.0.1", "127.1.2.3", "::1"] {
             let (settings, problems) = login(host);
-            assert!(problems.is_empty() && settings.login.is_some() && settings.port == 25, "{problems:?}");
+            assert!(
+                problems.is_empty() && settings.server.login.is_some() && settings.server.port == 25,
+                "{problems:?}"
+            );
         }
         for host in ["mail.example.org", "192.0.2.1", "localhost.example.org", "127.0.0.1.example.org"] {
             let (settings, problems) = login(host);
-            assert!(settings.login.is_none());
+            assert!(settings.server.login.is_none());
             assert_eq!(problems.len(), 1);
             assert!(problems[0].starts_with("mail.password: would be sent in clear"), "{problems:?}");
             assert!(!problems[0].contains("sesame"));

@@ -26,14 +26,13 @@ use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
-use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::{Response, Severity};
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::line_by_line::LineByLine;
-use crate::settings::{Login, MailSettings, Security};
+use crate::settings::{Login, MailSettings, Security, ServerSettings};
 
 /// How long the server's answer to `QUIT` is waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -121,27 +120,12 @@ impl fmt::Display for SendFailure {
 }
 
 /// The mail server, as the settings have it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Server {
-    host: String,
-    port: u16,
-    security: Security,
-    login: Option<Login>,
-    hello_name: ClientId,
+    settings: ServerSettings,
     timeout: Duration,
     /// What an answer must not repeat.
     secrets: Vec<secrecy::SecretString>,
-}
-
-/// The login is never shown.
-impl fmt::Debug for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("host", &self.host)
-            .field("port", &self.port)
-            .field("security", &self.security)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A conversation as it goes on.
@@ -175,13 +159,9 @@ impl Server {
     /// The server that these settings name.
     pub fn new(settings: &MailSettings) -> Self {
         Self {
-            host: settings.host.clone(),
-            port: settings.port,
-            security: settings.security.clone(),
-            login: settings.login.clone(),
-            hello_name: settings.hello_name.clone(),
+            settings: settings.server.clone(),
             timeout: settings.timeout,
-            secrets: settings.login.as_ref().map(secrets).unwrap_or_default(),
+            secrets: settings.server.login.as_ref().map(secrets).unwrap_or_default(),
         }
     }
 
@@ -239,24 +219,25 @@ impl Server {
         from: &Address,
     ) -> Result<&'a mut AsyncSmtpConnection, Trouble> {
         let Conversation { stage, connection } = conversation;
-        let server = (self.host.as_str(), self.port);
-        let connection = connection.insert(if let Security::Tls(parameters) = &self.security {
+        let ServerSettings { host, port, security, login, hello_name } = &self.settings;
+        let server = (host.as_str(), *port);
+        let connection = connection.insert(if let Security::Tls(parameters) = security {
             let parameters = Some(parameters.clone());
-            AsyncSmtpConnection::connect_tokio1(server, None, &self.hello_name, parameters, None).await?
+            AsyncSmtpConnection::connect_tokio1(server, None, hello_name, parameters, None).await?
         } else {
             let stream = TcpStream::connect(server).await?;
             stream.set_nodelay(true)?;
             let stream = LineByLine::new(stream);
-            AsyncSmtpConnection::connect_with_transport(Box::new(stream), &self.hello_name).await?
+            AsyncSmtpConnection::connect_with_transport(Box::new(stream), hello_name).await?
         });
-        if let Security::StartTls(parameters) = &self.security {
+        if let Security::StartTls(parameters) = security {
             *stage = Stage::StartTls;
             if !connection.can_starttls() {
                 return Err(Trouble::Missing("the server does not offer STARTTLS"));
             }
-            connection.starttls(parameters.clone(), &self.hello_name).await?;
+            connection.starttls(parameters.clone(), hello_name).await?;
         }
-        if let Some(login) = &self.login {
+        if let Some(login) = login {
             *stage = Stage::Login;
             if connection.server_info().get_auth_mechanism(&MECHANISMS).is_none() {
                 return Err(Trouble::Missing("the server offers neither AUTH PLAIN nor AUTH LOGIN"));

@@ -181,7 +181,7 @@ impl Desk {
     fn nothing_else_was_said(&self) {
         let once = [Happening::Connected, Happening::Accepted, Happening::Left];
         assert_eq!(self.server.happenings(), once.repeat(self.sent));
-        let hello = format!("EHLO {}", self.settings.hello_name);
+        let hello = format!("EHLO {}", self.settings.server.hello_name);
         let rcpt = format!("RCPT TO:<{BOB}>");
         let lines = [&hello, "MAIL FROM:<saldo@example.org>", &rcpt, "DATA", "QUIT"];
         let heard: Vec<_> = self.server.heard().into_iter().map(|heard| heard.line).collect();

@@ -98,9 +98,7 @@ async fn a_server_that_hangs_after_data_delays_no_other_shop() {
         office.asks(&format!("w-{n}"), "anna").await;
     }
     office.server.wait(Happening::Hanging(Step::Message), Some(STAFF[0])).await;
-    let mut request = tests::message::request("w-other", "zoe", Some("10.00"));
-    request["data"]["merchant"] = json!("other");
-    office.shop.done(request, "withdrawal.requested").await;
+    office.other_asks("other").await;
     office.server.wait(Happening::Accepted, Some(OTHER)).await;
     // Ten mails hang for ever, and more are due than there are connections: the other shop's was taken while they hung.
     let events = office.server.events();
@@ -132,12 +130,7 @@ async fn one_refused_recipient_of_three_fails_alone_and_an_event_says_so() {
     let counted = states(&office.shop.world).await;
     assert_eq!(counted, [("failed".to_owned(), 1), ("sent".to_owned(), 2)]);
 
-    let failed = eventually("the event", PATIENCE, || async {
-        let all = office.shop.events.all();
-        let failed = all.iter().map(tests::broker::Collected::json);
-        failed.into_iter().find(|event| event["type"] == "notification.failed.v1").ok_or(all.len())
-    })
-    .await;
+    let failed = office.given_up().await;
     let data = &failed["data"];
     assert_eq!(data["reason"], "refused");
     assert_eq!((&data["status"], &data["attempts"]), (&json!(550), &json!(1)));
@@ -200,12 +193,7 @@ async fn a_mail_that_nobody_takes_in_time_is_given_up_and_an_event_says_so() {
     office.asks("w-1", "anna").await;
     let _notifier = builder.ready().await;
     office.quiet().await;
-    let failed = eventually("the event", PATIENCE, || async {
-        let all = office.shop.events.all();
-        let found = all.iter().map(tests::broker::Collected::json);
-        found.into_iter().find(|event| event["type"] == "notification.failed.v1").ok_or(all.len())
-    })
-    .await;
+    let failed = office.given_up().await;
     assert_eq!(failed["data"]["reason"], "expired");
     assert_eq!(failed["data"]["status"], 450, "the server's last word");
     assert!(failed["data"]["attempts"].as_i64().unwrap() > 2, "{failed}");
@@ -223,9 +211,7 @@ async fn a_shop_that_has_used_up_its_rate_waits_alone() {
         office.asks(&format!("w-{n}"), "anna").await;
     }
     office.server.wait_mails(3).await;
-    let mut request = tests::message::request("w-other", "zoe", Some("10.00"));
-    request["data"]["merchant"] = json!("other");
-    office.shop.done(request, "withdrawal.requested").await;
+    office.other_asks("other").await;
     office.server.wait(Happening::Accepted, Some(OTHER)).await;
     assert_eq!(office.server.mails().len(), 4, "three of six, and the other shop's");
     let due = states(&office.shop.world).await;
