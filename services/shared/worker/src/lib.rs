@@ -1,7 +1,8 @@
 //! The one consume loop, and everything a worker needs around its rules: broker, topology, settings,
 //! telemetry, health and shutdown.
 //!
-//! A worker is its [`Handler`] and a `main` that calls [`main`].
+//! A worker that decides commands is its [`Handler`] and a `main` that calls [`main`]; one that makes something of events
+//! is its [`Subscriber`], and calls [`listen`].
 
 mod backoff;
 pub mod broker;

@@ -13,7 +13,7 @@ use crate::decide::{Item, ItemOrigin, Record};
 use crate::{Awaited, Books, CommissionState, Failure, Rules};
 
 /// A row for this transaction; earlier batches whose events are out are marked on the way.
-pub(crate) async fn batch(
+pub(super) async fn batch(
     transaction: &mut PgTransaction<'_>,
     worker: &str,
     published: &[BatchId],
