@@ -217,3 +217,24 @@ async fn a_shop_that_has_used_up_its_rate_waits_alone() {
     let due = states(&office.shop.world).await;
     assert_eq!(due, [("due".to_owned(), 3), ("sent".to_owned(), 4)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_shops_together_send_no_more_than_the_server_is_to_get() {
+    let office = Office::with(telling(MERCHANT, &STAFF[..1], &[]), &[("anna", "1000.00")]).await;
+    office.other_shop("other", &[OTHER]).await;
+    let mut builder = office.shop.world.notifier(&office.server);
+    builder.set("SALDO__MAIL__PER_MINUTE", "3");
+    for n in 0..4 {
+        office.asks(&format!("w-{n}"), "anna").await;
+    }
+    office.other_asks("other").await;
+    let _notifier = builder.ready().await;
+    office.server.wait_mails(3).await;
+    eventually("three are sent, and two wait", PATIENCE, || async {
+        let states = states(&office.shop.world).await;
+        if states == [("due".to_owned(), 2), ("sent".to_owned(), 3)] { Ok(()) } else { Err(states) }
+    })
+    .await;
+    office.server.wait(Happening::Accepted, Some(OTHER)).await;
+    assert_eq!(office.server.mails().len(), 3, "the next one may go in twenty seconds");
+}
