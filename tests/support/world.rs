@@ -18,9 +18,7 @@ pub const WORKERS: [&str; 4] = ["commissions", "adjustments", "directory", "with
 const NOTIFIER: &str = "notifier";
 
 /// All workers, by name.
-fn workers() -> impl Iterator<Item = &'static str> {
-    WORKERS.into_iter().chain([NOTIFIER])
-}
+pub const ALL_WORKERS: [&str; 5] = [WORKERS[0], WORKERS[1], WORKERS[2], WORKERS[3], NOTIFIER];
 
 /// The roles that log in besides the workers'.
 const PEOPLE: [&str; 2] = ["saldo_operator", "saldo_treasurer"];
@@ -77,7 +75,7 @@ impl World {
         // Roles belong to the server: one password change at a time.
         ROLES
             .get_or_init(|| async {
-                let workers = workers().map(|worker| format!("saldo_{worker}"));
+                let workers = ALL_WORKERS.iter().map(|worker| format!("saldo_{worker}"));
                 for role in workers.chain(PEOPLE.map(str::to_owned)) {
                     let statement = format!("ALTER ROLE {role} PASSWORD '{PASSWORD}'");
                     admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
@@ -96,13 +94,13 @@ impl World {
         // Users belong to the broker, which answers 400 to whoever comes second at the same moment.
         USERS
             .get_or_init(async || {
-                for worker in workers() {
+                for worker in ALL_WORKERS {
                     let login = json!({ "password": PASSWORD, "tags": "" });
                     self.manage("PUT", &format!("users/saldo_{worker}_test"), Some(login)).await;
                 }
             })
             .await;
-        for worker in workers() {
+        for worker in ALL_WORKERS {
             let rights = json!({
                 "configure": "^$", "write": r"^saldo\.(events|dead)$", "read": format!(r"^saldo\.{worker}$"),
             });
