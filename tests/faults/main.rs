@@ -1,6 +1,7 @@
 //! Breaks everything around the workers for as long as one likes, and says whether anything was lost.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a program for developers")]
 
+mod crew;
 mod journal;
 mod schedule;
 
