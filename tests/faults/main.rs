@@ -3,6 +3,7 @@
 
 mod crew;
 mod journal;
+mod readiness;
 mod schedule;
 
 fn main() {}
