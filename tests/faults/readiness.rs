@@ -171,12 +171,12 @@ fn lie(done: &Done, faults: &[Done], watched: &Watched) -> Option<String> {
             seconds(spell.to.min(until) - from),
             done.fault,
             seconds(notices),
-            seconds(spell.to.min(until) - done.complete),
+            seconds(spell.to.min(until) - done.in_effect[0]),
         ))
     })
 }
 
-/// While the fault was wholly there: from when until when the worker ran without interruption and did not hang on a
+/// While the fault was in effect: from when until when the worker ran without interruption and did not hang on a
 /// connection of which it could not know yet that it is dead.
 fn attentive(done: &Done, faults: &[Done], watched: &Watched) -> Vec<(i64, i64)> {
     let worker = watched.worker;
@@ -194,12 +194,13 @@ fn attentive(done: &Done, faults: &[Done], watched: &Watched) -> Vec<(i64, i64)>
         (other.began, other.ended + micros(longest))
     }));
     breaks.sort_unstable();
-    let (mut pieces, mut from) = (Vec::new(), done.complete);
+    let [mut from, lifted] = done.in_effect;
+    let mut pieces = Vec::new();
     for (begins, ends) in breaks {
-        pieces.push((from, begins.min(done.lifted)));
+        pieces.push((from, begins.min(lifted)));
         from = from.max(ends);
     }
-    pieces.push((from, done.lifted));
+    pieces.push((from, lifted));
     pieces.retain(|(from, until)| from < until);
     pieces
 }

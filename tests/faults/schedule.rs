@@ -76,24 +76,15 @@ pub(crate) struct Planned {
     pub(crate) lasts: Duration,
 }
 
-/// A fault that was carried out; times are microseconds since 1970.
+/// A fault that was carried out, in microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Done {
     /// What.
     pub(crate) fault: Fault,
-    /// When somebody set about it.
+    /// Before anything was done.
     pub(crate) began: i64,
-    /// From when it was wholly there: a server that was to be stopped had stopped, workers frozen for it had been resumed.
-    pub(crate) complete: i64,
-    /// Until when: then somebody set about taking it back.
-    pub(crate) lifted: i64,
-    /// When nothing was left of it: a server that was started answered.
+    /// When it was certainly in effect.
+    pub(crate) in_effect: [i64; 2],
+    /// After everything was undone.
     pub(crate) ended: i64,
-}
-
-impl Done {
-    /// One that came and went in no time.
-    pub(crate) fn new(fault: Fault, began: i64, ended: i64) -> Self {
-        Self { fault, began, complete: began, lifted: ended, ended }
-    }
 }

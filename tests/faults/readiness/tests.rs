@@ -39,7 +39,8 @@ fn said(worker: Worker, end: i64, turns: &[(i64, Says)]) -> Watched {
 }
 
 fn done(fault: Fault, began: i64, ended: i64) -> Done {
-    Done::new(fault, at(began), at(ended))
+    let (began, ended) = (at(began), at(ended));
+    Done { fault, began, in_effect: [began, ended], ended }
 }
 
 /// Of commissions, told in tenths of a second.
@@ -79,8 +80,8 @@ fn who_is_ready_without_a_broker_lies() {
 }
 
 #[test]
-fn a_fault_proves_nothing_before_it_is_complete_and_once_it_is_being_lifted() {
-    let slow = Done { complete: at(200), lifted: at(250), ..done(Fault::BrokerStops, 100, 300) };
+fn a_fault_proves_nothing_before_it_is_in_effect_and_once_it_is_being_undone() {
+    let slow = Done { in_effect: [at(200), at(250)], ..done(Fault::BrokerStops, 100, 300) };
     let truth = truth(&[slow], 900, &[(0, Ready), (225, Not), (252, Ready)]);
     assert_eq!(truth.lies, [""; 0]);
     let short = done(Fault::BrokerStops, 100, 128);
