@@ -14,6 +14,7 @@ pub mod mail_server;
 pub mod message;
 pub mod model;
 pub mod parse_mail;
+pub mod relay;
 pub mod secrets;
 pub mod wire;
 pub mod worker_process;
@@ -30,6 +31,7 @@ pub use disk::Disk;
 pub use mail_server::{Happening, MailEvent, MailServer, MailTls, ReceivedMail, Step};
 pub use message::{credit, reverse};
 pub use parse_mail::ParsedMail;
+pub use relay::Relay;
 pub use worker_process::{Worker, WorkerBuilder};
 pub use world::World;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub struct WorkerBuilder {
     queue: String,
     program: String,
     environment: BTreeMap<String, String>,
+    log: Option<PathBuf>,
 }
 
 impl WorkerBuilder {
@@ -29,6 +30,7 @@ impl WorkerBuilder {
             queue: worker::topology::queue(worker),
             program: format!("{worker}-under-test"),
             environment: BTreeMap::new(),
+            log: None,
         };
         builder
             .set("SALDO__BROKER__URL", world.worker_amqp_url(worker))
@@ -57,6 +59,12 @@ impl WorkerBuilder {
         self
     }
 
+    /// Logs into this file, which stays; without this the log goes with the worker.
+    pub fn log_to(&mut self, file: &Path) -> &mut Self {
+        self.log = Some(file.to_owned());
+        self
+    }
+
     /// Kills itself by SIGKILL when it comes to this fault point (`received`, `committed`, `published`) for the
     /// n-th time.
     pub fn dies_at(&mut self, point: &str, n: usize) -> &mut Self {
@@ -68,7 +76,8 @@ impl WorkerBuilder {
         static WORKERS: AtomicU32 = AtomicU32::new(1);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let number = WORKERS.fetch_add(1, Ordering::SeqCst);
-        let log = std::env::temp_dir().join(format!("saldo-worker-{}-{number}.log", std::process::id()));
+        let own = || std::env::temp_dir().join(format!("saldo-worker-{}-{number}.log", std::process::id()));
+        let (log, keeps_log) = (self.log.clone().unwrap_or_else(own), self.log.is_some());
         let output = File::create(&log).unwrap();
         let mut command = Command::new(program(&self.program));
         forget_settings(&mut command);
@@ -80,7 +89,7 @@ impl WorkerBuilder {
             .stderr(output)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.program));
-        Worker { child, port, log, ended: None }
+        Worker { child, port, log, keeps_log, ended: None }
     }
 
     /// Starts it and waits until it is ready.
@@ -125,6 +134,7 @@ pub struct Worker {
     child: Child,
     port: u16,
     log: PathBuf,
+    keeps_log: bool,
     ended: Option<ExitStatus>,
 }
 
@@ -132,6 +142,11 @@ impl Worker {
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The port where it says how it is.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `/readyz`: whether it is ready, and what it says.
@@ -179,12 +194,17 @@ impl Worker {
         assert!(status.success(), "kill -{signal}");
     }
 
-    /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
+    /// Its exit status; `None` while it runs.
+    pub fn status(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {
             self.ended = self.child.try_wait().unwrap();
         }
-        self.ended.is_none()
+        self.ended
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.status().is_none()
     }
 
     /// Waits until it has ended by itself.
@@ -231,6 +251,8 @@ impl Drop for Worker {
                 eprintln!("worker {}: {line}", self.id());
             }
         }
-        let _ = std::fs::remove_file(&self.log);
+        if !self.keeps_log {
+            let _ = std::fs::remove_file(&self.log);
+        }
     }
 }
