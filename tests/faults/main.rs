@@ -1,7 +1,10 @@
 //! Breaks everything around the workers for as long as one likes, and says whether anything was lost.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a program for developers")]
 
+mod check;
+mod inbox;
 mod journal;
+mod replay;
 mod schedule;
 
 fn main() {}
