@@ -4,6 +4,9 @@
 mod check;
 mod inbox;
 mod journal;
+#[cfg(test)]
+mod made_up;
+mod mails;
 mod replay;
 mod schedule;
 

@@ -447,3 +447,6 @@ fn clock(row: &Row) -> Result<i64, String> {
         _ => Err("its events do not have one time".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod claims;
