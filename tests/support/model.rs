@@ -6,6 +6,8 @@
 //! the ledger's own choice, the model can be led along it instead ([`Model::decide`], [`Model::park`]).
 
 mod rules;
+pub mod seen;
+pub mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +73,7 @@ pub enum Awaited {
 }
 
 /// What a merchant prefers, by currency in the smallest unit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Merchant {
     put_at: i64,
     hold_days: i64,
@@ -82,7 +84,7 @@ struct Merchant {
     auto_approve_below: BTreeMap<String, i64>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Customer {
     kind: String,
     locale: Value,
@@ -170,6 +172,8 @@ pub struct Model {
     /// The account that the command in hand turned out to be about, and the withdrawal.
     about: Option<AccountKey>,
     step_of: Option<Key>,
+    /// Whether what it names is not seen.
+    nothing_named: bool,
 }
 
 /// Decimals of a currency.

@@ -1,18 +1,11 @@
-"""Reads a mail from standard input as Python's email and html packages see it, and writes it as JSON."""
+"""Reads mails from standard input as Python's email and html packages see them, and writes each as a line of JSON.
+
+Before each mail stands a line with its length in bytes."""
 
 import json
 import sys
 from email import message_from_bytes, policy
 from html.parser import HTMLParser
-
-mail = message_from_bytes(sys.stdin.buffer.read(), policy=policy.default)
-parts = list(mail.walk())
-
-
-def text(kind):
-    part = mail.get_body((kind,))
-    return None if part is None else part.get_content(errors="strict")
-
 
 class Reader(HTMLParser):
     """What a document consists of, in order: tags with their attributes, and the texts of each element."""
@@ -43,13 +36,19 @@ class Reader(HTMLParser):
     handle_comment = handle_pi = unknown_decl = handle_other
 
 
-html = text("html")
-reader = Reader()
-reader.feed((html or "").replace("\r\n", "\n"))
-reader.close()
+def parsed(raw):
+    mail = message_from_bytes(raw, policy=policy.default)
+    parts = list(mail.walk())
 
-json.dump(
-    {
+    def text(kind):
+        part = mail.get_body((kind,))
+        return None if part is None else part.get_content(errors="strict")
+
+    html = text("html")
+    reader = Reader()
+    reader.feed((html or "").replace("\r\n", "\n"))
+    reader.close()
+    return {
         "headers": [(name, str(value)) for name, value in mail.items()],
         "parts": [(part.get_content_type(), part.get("Content-Transfer-Encoding")) for part in parts],
         "text": text("plain"),
@@ -59,6 +58,9 @@ json.dump(
         "shown": reader.shown,
         "defects": [repr(defect) for part in parts for defect in part.defects]
         + [f"{name}: {defect!r}" for part in parts for name, value in part.items() for defect in value.defects],
-    },
-    sys.stdout,
-)
+    }
+
+
+for length in iter(sys.stdin.buffer.readline, b""):
+    json.dump(parsed(sys.stdin.buffer.read(int(length))), sys.stdout)
+    print()

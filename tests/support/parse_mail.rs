@@ -29,6 +29,26 @@ pub struct ParsedMail {
 }
 
 impl ParsedMail {
+    /// From what the script writes.
+    fn read(parsed: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let lines = |value: &Value| value.as_str().unwrap_or_default().replace("\r\n", "\n");
+        let list = |name: &str| parsed[name].as_array().unwrap().clone();
+        Self {
+            headers: list("headers").iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect(),
+            parts: list("parts")
+                .iter()
+                .map(|pair| (text(&pair[0]), pair[1].as_str().map(str::to_owned)))
+                .collect(),
+            text: lines(&parsed["text"]),
+            html: lines(&parsed["html"]),
+            tags: list("tags").iter().map(text).collect(),
+            title: text(&parsed["title"]),
+            shown: text(&parsed["shown"]),
+            defects: list("defects").iter().map(text).collect(),
+        }
+    }
+
     /// The value of the one header of this name.
     pub fn header(&self, name: &str) -> &str {
         let mut values = self.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
@@ -40,6 +60,11 @@ impl ParsedMail {
 
 /// Parses a mail; fails with Python's messages where Python does.
 pub fn parse(raw: &[u8]) -> ParsedMail {
+    parse_all(&[raw]).remove(0)
+}
+
+/// Parses mails, all with one process; fails with Python's messages where Python does.
+pub fn parse_all(mails: &[&[u8]]) -> Vec<ParsedMail> {
     let mut python = Command::new("python3")
         .args(["-I", "-c", SCRIPT])
         .stdin(Stdio::piped())
@@ -47,30 +72,25 @@ pub fn parse(raw: &[u8]) -> ParsedMail {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Python reads all of it before it writes.
-    python.stdin.take().unwrap().write_all(raw).unwrap();
-    let ran = python.wait_with_output().unwrap();
+    let mut input = python.stdin.take().unwrap();
+    let ran = std::thread::scope(|scope| {
+        // It writes while it reads. Where it fails, its messages say why.
+        scope.spawn(move || {
+            let mut write = |raw: &[u8]| {
+                input.write_all(format!("{}\n", raw.len()).as_bytes())?;
+                input.write_all(raw)
+            };
+            mails.iter().try_for_each(|raw| write(raw))
+        });
+        python.wait_with_output().unwrap()
+    });
+    let parsed: Vec<Value> =
+        ran.stdout.split(|byte| *byte == b'\n').map_while(|line| serde_json::from_slice(line).ok()).collect();
     assert!(
-        ran.status.success(),
+        ran.status.success() && parsed.len() == mails.len(),
         "{}\n{}",
         String::from_utf8_lossy(&ran.stderr),
-        String::from_utf8_lossy(raw)
+        String::from_utf8_lossy(mails.get(parsed.len()).unwrap_or(&&b""[..]))
     );
-    let parsed: Value = serde_json::from_slice(&ran.stdout).unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let lines = |value: &Value| value.as_str().unwrap_or_default().replace("\r\n", "\n");
-    let list = |name: &str| parsed[name].as_array().unwrap().clone();
-    ParsedMail {
-        headers: list("headers").iter().map(|pair| (text(&pair[0]), text(&pair[1]))).collect(),
-        parts: list("parts")
-            .iter()
-            .map(|pair| (text(&pair[0]), pair[1].as_str().map(str::to_owned)))
-            .collect(),
-        text: lines(&parsed["text"]),
-        html: lines(&parsed["html"]),
-        tags: list("tags").iter().map(text).collect(),
-        title: text(&parsed["title"]),
-        shown: text(&parsed["shown"]),
-        defects: list("defects").iter().map(text).collect(),
-    }
+    parsed.iter().map(ParsedMail::read).collect()
 }

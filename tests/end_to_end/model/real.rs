@@ -15,6 +15,7 @@ use ledger::{Failure, Item, Rules, Store, Verdict};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tests::World;
+use tests::model::tables::{Tables, Whose, numbers};
 use tests::model::{Awaited, Command, Key, Model, Outcome, Told};
 use withdrawals::Withdrawals;
 
@@ -442,26 +443,13 @@ impl<'b> Run<'b> {
 
     /// All the tables.
     async fn compare(&mut self) -> Result<(), Disagreement> {
-        let mut real: Value = sqlx::query_scalar(STATE)
-            .bind(&self.merchants[..])
-            .bind(bytes(&self.model.ids()))
-            .fetch_one(&mut self.bench.superuser)
-            .await
-            .unwrap();
-        for (account, number) in real["numbers"].take().as_object().unwrap() {
-            let mut parts = account.split(' ').map(str::to_owned);
-            let mut part = || parts.next().unwrap();
-            self.model.number((part(), part(), part()), number.as_i64().unwrap());
+        let database = &mut self.bench.superuser;
+        for (account, number) in numbers(database, Some(&self.merchants)).await.unwrap() {
+            self.model.number(account, number);
         }
-        for (_, merchant) in real["merchants"].as_object_mut().unwrap() {
-            *merchant =
-                Model::preferences_state(&merchant["preferences"], merchant["hold_days"].as_i64().unwrap());
-        }
-        let model = self.model.state();
-        for (table, rows) in model.as_object().unwrap() {
-            agree(table, rows, &real[table])?;
-        }
-        Ok(())
+        let real = Tables::read(database, Whose::Of(&self.merchants, &self.model.ids())).await.unwrap();
+        let differences = Tables::of(&self.model).differences(&real, 10);
+        if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
     }
 
     /// What these transactions decided and parked, in their order.
@@ -535,39 +523,3 @@ fn awaited_by(command: &Command, record: &Record) -> Awaited {
         (None, _) => Awaited::Command(command.names().unwrap()),
     }
 }
-
-/// Everything of some merchants ($1) and of the commands under some keys ($2), as the model shows it.
-const STATE: &str = "
-WITH own AS (SELECT *, 10::numeric ^ exponent AS unit FROM account WHERE merchant = ANY($1)),
-     keys AS (SELECT key FROM unnest($2::bytea[]) AS k (key))
-SELECT jsonb_build_object(
-    'numbers', (SELECT coalesce(jsonb_object_agg(concat_ws(' ', merchant, customer, currency), id), '{}') FROM own),
-    'accounts', (
-        SELECT coalesce(jsonb_object_agg(concat_ws(' ', merchant, customer, currency), jsonb_build_array(
-            (balance * unit)::bigint, (held * unit)::bigint, (pending * unit)::bigint, version, entries)), '{}')
-        FROM own),
-    'customers', (
-        SELECT coalesce(jsonb_object_agg(concat_ws(' ', c.merchant, c.id), jsonb_build_array(c.kind, c.locale, (
-            SELECT max(version) FROM payout_method p WHERE p.merchant = c.merchant AND p.customer = c.id))), '{}')
-        FROM customer c WHERE merchant = ANY($1)),
-    'merchants', (
-        SELECT coalesce(jsonb_object_agg(id, jsonb_build_object(
-            'hold_days', hold_days, 'preferences', preferences)), '{}')
-        FROM merchant WHERE id = ANY($1)),
-    'commissions', (
-        SELECT coalesce(jsonb_object_agg(encode(key, 'hex'), jsonb_build_array(
-            (amount * unit)::bigint, (reversed * unit)::bigint, state)), '{}')
-        FROM keys JOIN commission USING (key) JOIN own ON own.id = account_id),
-    'withdrawals', (
-        SELECT coalesce(jsonb_object_agg(encode(key, 'hex'), jsonb_build_array(
-            (amount * unit)::bigint, state, payout_version, (
-                SELECT jsonb_agg(t.state ORDER BY number) FROM withdrawal_transition t WHERE withdrawal = key))), '{}')
-        FROM keys JOIN withdrawal USING (key) JOIN own ON own.id = account_id),
-    'waiting', (
-        SELECT coalesce(jsonb_object_agg(encode(key, 'hex'), CASE
-            WHEN awaited_customer IS NOT NULL THEN 'customer' WHEN awaited_merchant IS NOT NULL THEN 'merchant'
-            ELSE 'command' END), '{}')
-        FROM keys JOIN waiting USING (key)),
-    'decided', (
-        SELECT coalesce(jsonb_object_agg(encode(key, 'hex'), outcome IS NOT NULL), '{}')
-        FROM keys JOIN inbox USING (key)))";

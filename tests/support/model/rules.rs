@@ -108,7 +108,8 @@ impl Model {
 
     /// The hold period of a commission ends: what is left of it moves into the balance.
     pub fn mature(&mut self, key: &Key) -> Vec<Told> {
-        let Commission { account, amount, reversed, available_at, .. } = self.commissions[key].clone();
+        let Some(commission) = self.commissions.get(key).cloned() else { return Vec::new() };
+        let Commission { account, amount, reversed, available_at, .. } = commission;
         let left = amount - reversed;
         if left == 0 || available_at.is_none_or(|available_at| available_at > self.now) {
             return Vec::new();
@@ -271,7 +272,7 @@ impl Model {
     /// known, it is another command, it was refused.
     fn created(&self, key: &Key, by: &[&str], codes: [&'static str; 3]) -> Answer<()> {
         let [unknown, other, refused] = codes;
-        match self.commands.get(key).filter(|known| known.told.is_some()) {
+        match self.commands.get(key).filter(|known| known.told.is_some() && !self.nothing_named) {
             None => Err(No::Waits(Awaited::Command(key.clone()), unknown)),
             Some(known) if !by.contains(&known.name.as_str()) => refuse(other),
             Some(Known { told: Some((_, told)), .. }) if told[0].name.ends_with(".refused") => {
@@ -287,12 +288,16 @@ impl Model {
             let (number, place) = id.split_once('-').unwrap();
             let (number, place): (i64, usize) = (number.parse().unwrap(), place.parse().unwrap());
             let account = self.numbers.get(&number).filter(|account| account.0 == c.key.0);
-            let account = account.filter(|account| place <= self.accounts[*account].entries.len());
+            let posted =
+                |account: &AccountKey| self.accounts.get(account).map_or(0, |account| account.entries.len());
+            let account = account.filter(|account| place <= posted(account) && !self.nothing_named);
             return account
                 .map_or_else(|| refuse("unknown-entry"), |account| Ok((account.clone(), place - 1)));
         }
         let key = c.named("entry");
-        if let Some(Known { entry: Some(entry), .. }) = self.commands.get(&key) {
+        if let Some(Known { entry: Some(entry), .. }) =
+            self.commands.get(&key).filter(|_| !self.nothing_named)
+        {
             return Ok(entry.clone());
         }
         let codes = ["unknown-entry", "not-an-adjustment", "adjustment-refused"];
@@ -303,12 +308,11 @@ impl Model {
     /// The withdrawal that is named, by its request or by Saldo's id, which is never waited for.
     fn withdrawal(&self, c: &Command) -> Answer<Key> {
         if let Some(id) = c.data["withdrawal"].as_str() {
-            let own = |key: &&Key| key.0 == c.key.0 && self.commands[*key].id == id;
-            return self
-                .withdrawals
-                .keys()
-                .find(own)
-                .map_or_else(|| refuse("unknown-withdrawal"), |key| Ok(key.clone()));
+            let from = (c.merchant(), String::new(), String::new());
+            let mut own =
+                self.withdrawals.range(from..).map(|(key, _)| key).take_while(|key| key.0 == c.key.0);
+            let known = own.find(|key| self.commands[*key].id == id && !self.nothing_named);
+            return known.map_or_else(|| refuse("unknown-withdrawal"), |key| Ok(key.clone()));
         }
         let key = c.named("withdrawal");
         let codes = ["unknown-withdrawal", "not-a-withdrawal", "withdrawal-refused"];
