@@ -14,6 +14,7 @@ pub mod message;
 pub mod model;
 pub mod parse_mail;
 pub mod secrets;
+pub mod story;
 pub mod wire;
 pub mod worker_process;
 pub mod world;
