@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a program for developers")]
 
 mod journal;
+mod load;
 mod schedule;
 
 fn main() {}

@@ -73,7 +73,7 @@ pub struct Writer {
 }
 
 /// Every command, and how often it is to be expected.
-const WEIGHTS: [(&str, u32); 13] = [
+pub const WEIGHTS: [(&str, u32); 13] = [
     ("commission.credit", 20),
     ("commission.reverse", 10),
     ("adjustment.credit", 10),
@@ -178,9 +178,14 @@ impl Writer {
         }
     }
 
-    /// A command with this source and id, which were another's: of the same name, or of any.
-    pub fn other(&mut self, name: &'static str, merchant: &'static str, [source, id]: [&str; 2]) -> Sent {
+    /// Another command with this source and id, which were another's: of the same name, or of any.
+    pub fn other(&mut self, name: &'static str, merchant: &'static str, key: [&str; 2]) -> Sent {
         let name = if self.chance(2) { self.any(&WEIGHTS).0 } else { name };
+        self.aside(name, merchant, key)
+    }
+
+    /// A command with this source and id that no later one will name.
+    pub fn aside(&mut self, name: &'static str, merchant: &'static str, [source, id]: [&str; 2]) -> Sent {
         let mut sent = self.command(name, merchant);
         self.written.pop();
         (sent.message["source"], sent.message["id"]) = (json!(source), json!(id));
