@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a program for developers")]
 
 mod journal;
+mod link;
+mod listen;
 mod load;
 mod schedule;
 
