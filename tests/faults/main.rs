@@ -5,6 +5,7 @@ mod journal;
 mod link;
 mod listen;
 mod load;
+mod publish;
 mod schedule;
 
 fn main() {}
