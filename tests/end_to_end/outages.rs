@@ -1,15 +1,13 @@
 //! The database is away, or as good as: nothing is dead-lettered, the worker says that it is not ready, and
 //! when the trouble is over everything is decided, exactly once, without a hand.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
-use tests::{COMMISSIONS, Collector, PATIENCE, Publisher, Worker, World, credit, eventually};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
+use tests::{COMMISSIONS, Collector, Disk, PATIENCE, Publisher, Worker, World, credit, eventually};
 use worker::topology::{Limits, dead_queue};
 
 /// A database, its superuser since before any outage, and a worker's surroundings.
@@ -251,16 +249,20 @@ async fn deliveries(world: &World, count: u32) -> Vec<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_only_delays() {
     let mut scene = Scene::new().await;
-    let disk = Disk::of_one_mebibyte(&scene.world).await;
+    let disk = Disk::of(&scene.world, &["entry"]).await;
     let worker = scene.world.worker().set("SALDO__WORKER__BATCH_COUNT", "200").ready().await;
-    if disk.is_none() {
-        scene
-            .admin(
-                "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                    RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
-                 CREATE TRIGGER full_disk BEFORE INSERT ON entry EXECUTE FUNCTION full_disk()",
-            )
-            .await;
+    match &disk {
+        Ok(disk) => assert!(disk.shrink("1m")),
+        Err(why) => {
+            eprintln!("{why}: a trigger plays the full disk");
+            scene
+                .admin(
+                    "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                        RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+                     CREATE TRIGGER full_disk BEFORE INSERT ON entry EXECUTE FUNCTION full_disk()",
+                )
+                .await;
+        }
     }
     scene.publish(8000).await;
     scene.stays_not_ready(&worker, "53100").await;
@@ -268,77 +270,10 @@ async fn a_full_disk_only_delays() {
     eprintln!("{meanwhile} of 8000 decided before the disk was full");
     assert!(meanwhile < 8000);
     match &disk {
-        Some(disk) => disk.enlarge(),
-        None => scene.admin("DROP TRIGGER full_disk ON entry").await,
+        Ok(disk) => disk.enlarge(),
+        Err(_) => scene.admin("DROP TRIGGER full_disk ON entry").await,
     }
     scene.recovers(worker).await;
-}
-
-/// A file system in memory that holds the table `entry`.
-struct Disk {
-    folder: PathBuf,
-    tablespace: String,
-    database: String,
-}
-
-impl Disk {
-    /// `None`, and a word on stderr, where this process may not mount one or the server does not reach it.
-    async fn of_one_mebibyte(world: &World) -> Option<Self> {
-        let folder = PathBuf::from(format!("/var/tmp/{}.disk", world.name));
-        std::fs::create_dir(&folder).unwrap();
-        let path = folder.to_str().unwrap();
-        if !run("mount", &["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", path]) {
-            eprintln!("no file system can be mounted here: a trigger plays the full disk");
-            std::fs::remove_dir(&folder).unwrap();
-            return None;
-        }
-        let disk =
-            Self { tablespace: format!("{}_disk", world.name), database: world.database_url(None), folder };
-        let mut admin = world.superuser().await;
-        let made = if run("chown", &["postgres:", disk.folder.to_str().unwrap()]) {
-            let sql = format!("CREATE TABLESPACE {} LOCATION '{}'", disk.tablespace, disk.folder.display());
-            admin.execute(AssertSqlSafe(sql)).await.map(drop).map_err(|error| error.to_string())
-        } else {
-            Err("there is no user postgres".to_owned())
-        };
-        if let Err(why) = made {
-            eprintln!("the server cannot use a disk of ours ({why}): a trigger plays the full one");
-            return None;
-        }
-        let sql = format!("ALTER TABLE saldo.entry SET TABLESPACE {}", disk.tablespace);
-        admin.execute(AssertSqlSafe(sql)).await.unwrap();
-        Some(disk)
-    }
-
-    fn enlarge(&self) {
-        assert!(run("mount", &["-o", "remount,size=256m", self.folder.to_str().unwrap()]));
-    }
-}
-
-impl Drop for Disk {
-    /// Takes the table back before the disk goes, on a thread of its own: this one may be in a runtime.
-    fn drop(&mut self) {
-        run("mount", &["-o", "remount,size=256m", self.folder.to_str().unwrap_or_default()]);
-        let (url, tablespace) = (self.database.clone(), self.tablespace.clone());
-        let back = async move {
-            let mut admin = PgConnection::connect(&url).await?;
-            admin.execute("ALTER TABLE saldo.entry SET TABLESPACE pg_default").await?;
-            admin.execute(AssertSqlSafe(format!("DROP TABLESPACE IF EXISTS {tablespace}"))).await
-        };
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(back).map_err(std::io::Error::other)
-        });
-        if let Ok(Err(error)) = thread.join() {
-            eprintln!("the table could not be taken back: {error}");
-        }
-        run("umount", &["-l", self.folder.to_str().unwrap_or_default()]);
-        let _ = std::fs::remove_dir(&self.folder);
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
 }
 
 /// A worker that has nothing to do notices as well.

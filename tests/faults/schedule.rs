@@ -1,6 +1,15 @@
 //! What goes wrong, and when: written from a seed before anything runs.
+//!
+//! Four tracks run side by side, each with one fault at a time: the servers', the workers', the network's, and one for
+//! mail and queues. A track deals its faults like cards: each comes up once, in random order, before any comes up again.
+//! A longer run begins with the same faults as a shorter one.
 
 use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use tests::world::ALL_WORKERS;
 
 /// A worker's name.
 pub(crate) type Worker = &'static str;
@@ -31,7 +40,7 @@ pub(crate) enum Fault {
     BrokerKilled,
     /// RabbitMQ closes every connection.
     BrokerCloses,
-    /// RabbitMQ is short of memory, and blocks publishers; before that workers are frozen so that a backlog waits.
+    /// RabbitMQ is short of memory, and blocks publishers, while a backlog waits.
     BrokerAlarm,
     /// A worker's queue is emptied.
     Purge(Worker),
@@ -74,4 +83,220 @@ pub(crate) struct Planned {
     pub(crate) fault: Fault,
     /// For how long; zero: only a moment.
     pub(crate) lasts: Duration,
+}
+
+/// A fault that was carried out, in microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// What.
+    pub(crate) fault: Fault,
+    /// Before anything was done.
+    pub(crate) began: i64,
+    /// When it was certainly in effect.
+    pub(crate) in_effect: [i64; 2],
+    /// After everything was undone.
+    pub(crate) ended: i64,
+}
+
+/// Faults that come one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Track {
+    /// Whose.
+    pub(crate) name: &'static str,
+    /// In the order of time.
+    pub(crate) plan: Vec<Planned>,
+}
+
+impl Fault {
+    /// What kind of fault it is, for the report.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Kill(_) => "worker killed",
+            Self::KillAt(..) => "worker killed at a fault point",
+            Self::Freeze(_) => "worker stopped for a while",
+            Self::Terminate(_) => "worker terminated and restarted",
+            Self::BrokerStops => "broker stopped",
+            Self::BrokerKilled => "broker killed",
+            Self::BrokerCloses => "broker's connections closed",
+            Self::BrokerAlarm => "broker's memory alarm",
+            Self::Purge(_) => "queue purged",
+            Self::LedgerStops => "database stopped at once",
+            Self::LedgerKilled => "database killed",
+            Self::LedgerCloses => "database connections terminated",
+            Self::LedgerReadOnly => "database read-only",
+            Self::LedgerFull => "database's disk full",
+            Self::Cut(..) => "network cut",
+            Self::Slow(..) => "network slow",
+            Self::Silent(..) => "network silent",
+            Self::Deserted(..) => "half-open, server's end gone",
+            Self::Ghost(..) => "half-open, worker's end gone",
+            Self::MailStops => "mail server away",
+            Self::MailBusy => "mail server busy",
+            Self::MailHangs => "mail server hanging",
+            Self::MailCuts => "mail server closing",
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = self.kind();
+        match self {
+            Self::Kill(worker) | Self::Freeze(worker) | Self::Terminate(worker) | Self::Purge(worker) => {
+                write!(f, "{kind}: {worker}")
+            }
+            Self::KillAt(worker, point) => write!(f, "{kind}: {worker}, {point}"),
+            Self::Cut(worker, peer)
+            | Self::Slow(worker, peer)
+            | Self::Silent(worker, peer)
+            | Self::Deserted(worker, peer)
+            | Self::Ghost(worker, peer) => write!(f, "{kind}: {worker} to {peer:?}"),
+            _ => f.write_str(kind),
+        }
+    }
+}
+
+/// A fault, how long it lasts at least and at most, and how long it takes to undo.
+#[derive(Debug, Clone, Copy)]
+struct Card {
+    fault: Fault,
+    lasts: [u64; 2],
+    undoing: u64,
+}
+
+const SECOND: u64 = 1000;
+
+fn card(fault: Fault, shortest: u64, longest: u64) -> Card {
+    Card { fault, lasts: [shortest * SECOND, longest * SECOND], undoing: 0 }
+}
+
+/// RabbitMQ takes about six seconds to shut down, and as many to start.
+fn servers() -> Vec<Card> {
+    vec![
+        Card { undoing: 13 * SECOND, ..card(Fault::BrokerStops, 1, 8) },
+        Card { undoing: 7 * SECOND, ..card(Fault::BrokerKilled, 0, 8) },
+        card(Fault::BrokerCloses, 0, 0),
+        card(Fault::BrokerAlarm, 5, 25),
+        Card { undoing: SECOND, ..card(Fault::LedgerStops, 0, 8) },
+        Card { undoing: SECOND, ..card(Fault::LedgerKilled, 0, 8) },
+        card(Fault::LedgerCloses, 1, 6),
+        card(Fault::LedgerReadOnly, 4, 15),
+        card(Fault::LedgerFull, 4, 15),
+    ]
+}
+
+fn workers() -> Vec<Card> {
+    let of = |worker: Worker| {
+        let mut cards = vec![
+            card(Fault::Kill(worker), 0, 0),
+            card(Fault::Freeze(worker), 2, 8),
+            // Longer than the broker waits for a heartbeat.
+            card(Fault::Freeze(worker), 22, 30),
+            Card { undoing: 2 * SECOND, ..card(Fault::Terminate(worker), 0, 0) },
+        ];
+        let mails = ["leasing", "leased", "handed"].into_iter().filter(|_| worker == "notifier");
+        let points = ["received", "committed", "published"].into_iter().chain(mails);
+        cards.extend(points.map(|point| card(Fault::KillAt(worker, point), 6, 6)));
+        cards
+    };
+    ALL_WORKERS.into_iter().flat_map(of).collect()
+}
+
+fn network() -> Vec<Card> {
+    let mut cards = Vec::new();
+    for worker in ALL_WORKERS {
+        for peer in [Peer::Broker, Peer::Ledger] {
+            cards.push(card(Fault::Cut(worker, peer), 1, 10));
+            cards.push(card(Fault::Slow(worker, peer), 4, 12));
+            for half_open in [Fault::Silent, Fault::Deserted, Fault::Ghost] {
+                cards.push(card(half_open(worker, peer), 2, 10));
+            }
+            // Long enough to be noticed.
+            let noticed = if cards.len() % 4 == 0 { Fault::Silent } else { Fault::Deserted };
+            cards.push(card(noticed(worker, peer), 28, 35));
+        }
+    }
+    cards
+}
+
+fn mail_and_queues() -> Vec<Card> {
+    // What was under way to the queue is waited for.
+    let purge = |worker| Card { undoing: 13 * SECOND, ..card(Fault::Purge(worker), 0, 0) };
+    let mut cards: Vec<_> = ALL_WORKERS.into_iter().map(purge).collect();
+    for mail in [Fault::MailStops, Fault::MailBusy, Fault::MailHangs, Fault::MailCuts] {
+        cards.extend([card(mail, 2, 12); 2]);
+    }
+    cards
+}
+
+/// Everything that goes wrong within this time.
+pub(crate) fn tracks(seed: u64, length: Duration) -> Vec<Track> {
+    // A name, the cards, and the shortest and longest pause between two of them.
+    let tracks = [
+        ("servers", servers(), [4, 12]),
+        ("workers", workers(), [1, 5]),
+        ("network", network(), [1, 5]),
+        ("mail and queues", mail_and_queues(), [3, 8]),
+    ];
+    let track = |(number, (name, cards, pauses)): (usize, (_, Vec<Card>, _))| {
+        let rng = StdRng::seed_from_u64(seed.wrapping_mul(31).wrapping_add(number as u64));
+        Track { name, plan: deal(rng, &cards, pauses, length) }
+    };
+    tracks.into_iter().enumerate().map(track).collect()
+}
+
+fn deal(mut rng: StdRng, cards: &[Card], [shortest, longest]: [u64; 2], length: Duration) -> Vec<Planned> {
+    let (mut plan, mut now, mut deck) = (Vec::new(), 0, Vec::new());
+    loop {
+        if deck.is_empty() {
+            deck = cards.to_vec();
+            deck.shuffle(&mut rng);
+        }
+        let Some(Card { fault, lasts: [least, most], undoing }) = deck.pop() else { return plan };
+        now += rng.random_range(shortest * SECOND..=longest * SECOND);
+        let (at, lasts) = (Duration::from_millis(now), Duration::from_millis(rng.random_range(least..=most)));
+        now += u64::try_from(lasts.as_millis()).unwrap() + undoing;
+        if Duration::from_millis(now) > length {
+            return plan;
+        }
+        plan.push(Planned { at, fault, lasts });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const MINUTES: Duration = Duration::from_mins(10);
+
+    #[test]
+    fn the_same_seed_repeats_the_schedule_and_a_longer_run_begins_like_a_shorter_one() {
+        assert_eq!(tracks(7, MINUTES), tracks(7, MINUTES));
+        assert_ne!(tracks(7, MINUTES), tracks(8, MINUTES));
+        for (short, long) in tracks(7, MINUTES / 2).iter().zip(tracks(7, MINUTES)) {
+            assert!(short.plan.len() < long.plan.len());
+            assert!(long.plan.starts_with(&short.plan), "{}", short.name);
+        }
+    }
+
+    #[test]
+    fn one_fault_of_a_track_ends_before_the_next_begins_and_before_the_run_does() {
+        for Track { plan, .. } in tracks(3, MINUTES) {
+            assert!(plan.windows(2).all(|pair| pair[0].at + pair[0].lasts < pair[1].at));
+            assert!(plan.iter().all(|planned| planned.at + planned.lasts <= MINUTES));
+        }
+    }
+
+    #[test]
+    fn everything_goes_wrong_within_ten_minutes() {
+        let tracks = tracks(11, MINUTES);
+        let faults: BTreeSet<_> =
+            tracks.iter().flat_map(|track| &track.plan).map(|planned| planned.fault).collect();
+        let cards = [servers(), workers(), network(), mail_and_queues()];
+        let missing: Vec<_> =
+            cards.iter().flatten().map(|card| card.fault).filter(|fault| !faults.contains(fault)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }

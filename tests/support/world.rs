@@ -123,6 +123,14 @@ impl World {
 
     /// The management API; fails the test on any refusal.
     pub async fn manage(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+        self.try_manage(method, path, body).await.unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// The management API of a broker that may be away.
+    ///
+    /// # Errors
+    /// It is, or it refuses.
+    pub async fn try_manage(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
         let url = format!("{}/api/{path}", server("SALDO_TEST_MANAGEMENT_URL"));
         let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);
         if let Some(body) = body {
@@ -130,11 +138,14 @@ impl World {
         } else if method == "PUT" {
             request = request.json(&json!({}));
         }
-        let response = request.send().await.unwrap();
+        let failed = |error: reqwest::Error| format!("{method} {path}: {}", error.without_url());
+        let response = request.send().await.map_err(failed)?;
         let status = response.status();
-        let text = response.text().await.unwrap();
-        assert!(status.is_success(), "{method} {path}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        let text = response.text().await.map_err(failed)?;
+        if !status.is_success() {
+            return Err(format!("{method} {path}: {status} {text}"));
+        }
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
     /// A connection as superuser, `search_path` set.
