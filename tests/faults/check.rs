@@ -10,22 +10,13 @@ use sqlx::PgConnection;
 
 use crate::inbox::{Commanded, Moment, Row, rows};
 use crate::journal::{Kind, Line, message_id};
+use crate::listen::DeadLetter;
 
 /// Of each kind of problem so many are told.
 const MOST: usize = 5;
 
 /// The reason of a dead letter whose key was used before with other content.
 const CONFLICT: &str = "idempotency-conflict";
-
-/// A message in a dead queue.
-#[derive(Debug, Clone)]
-pub(crate) struct DeadLetter {
-    pub(crate) message_id: Option<String>,
-    /// Whose dead queue.
-    pub(crate) worker: &'static str,
-    /// Why, says the worker; `None`: the broker made it.
-    pub(crate) reason: Option<String>,
-}
 
 /// What the run came to.
 #[derive(Debug, Default)]

@@ -6,14 +6,13 @@ use tests::World;
 use tests::world::ALL_WORKERS;
 use tokio::time::{Instant, sleep};
 
-use crate::inject::now;
 use crate::listen::Heard;
 
 /// How long everything may take to come to rest.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long nothing more may be heard before it counts as rest.
-const QUIET: i64 = 5_000_000;
+const QUIET: Duration = Duration::from_secs(5);
 
 /// What is still to be done, as the ledger knows it.
 const LEFT: &str = "
@@ -39,7 +38,7 @@ pub(crate) async fn drain(world: &World, heard: &Heard) -> Result<(), String> {
             queued += publisher.queued(&worker::topology::queue(worker)).await.ready;
         }
         let nothing = left.as_object().unwrap().values().all(|count| *count == 0);
-        if nothing && queued == 0 && now() - heard.last_at() > QUIET {
+        if nothing && queued == 0 && heard.last_at().is_none_or(|at| at.elapsed() > QUIET) {
             return Ok(());
         }
         if began.elapsed() > PATIENCE {

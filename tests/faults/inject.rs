@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::crew::Crew;
 use crate::publish::Publishers;
-use crate::schedule::{Done, Fault, Peer, Planned, Track, Worker};
+use crate::schedule::{Done, Fault, Planned, Track, Worker};
 use crate::servers::Servers;
 
 /// How much a slow connection delays, each way.
@@ -33,9 +33,9 @@ const DECIDING: [Worker; 4] = tests::world::WORKERS;
 pub(crate) struct Injector {
     pub(crate) world: World,
     pub(crate) servers: Mutex<Servers>,
-    pub(crate) crew: Arc<Crew>,
-    pub(crate) publishers: Arc<Publishers>,
-    pub(crate) mail: Arc<Mutex<MailServer>>,
+    pub(crate) crew: Crew,
+    pub(crate) publishers: Publishers,
+    pub(crate) mail: Mutex<MailServer>,
     pub(crate) disk: Option<Disk>,
     /// What was carried out.
     pub(crate) log: std::sync::Mutex<Vec<Done>>,
@@ -62,7 +62,8 @@ impl Injector {
             match self.carry_out(planned).await {
                 Ok(done) => {
                     if self.verbose {
-                        let lasted = Duration::from_micros(u64::try_from(done.ended - done.began).unwrap_or(0));
+                        let lasted =
+                            Duration::from_micros(u64::try_from(done.ended - done.began).unwrap_or(0));
                         println!("  {:>6.1} s  {} ({lasted:.1?})", began.elapsed().as_secs_f32(), done.fault);
                     }
                     self.log.lock().unwrap().push(done);
@@ -98,10 +99,10 @@ impl Injector {
             Fault::BrokerKilled => self.servers.lock().await.kill_rabbitmq().await,
             Fault::BrokerCloses => self.servers.lock().await.close_connections(&self.world.name).await?,
             Fault::BrokerAlarm => {
-                DECIDING.map(|worker| self.crew.freeze(worker));
+                DECIDING.into_iter().for_each(|worker| self.crew.freeze(worker));
                 sleep(BACKLOG).await;
                 let limited = self.servers.lock().await.limit_memory(NO_MEMORY).await;
-                DECIDING.map(|worker| self.crew.resume(worker));
+                DECIDING.into_iter().for_each(|worker| self.crew.resume(worker));
                 limited?;
             }
             Fault::Purge(worker) => self.purge(worker).await?,
@@ -188,7 +189,8 @@ impl Injector {
     }
 
     async fn read_only(&self, on: bool) -> Result<(), String> {
-        let change = if on { "SET default_transaction_read_only = on" } else { "RESET default_transaction_read_only" };
+        let change =
+            if on { "SET default_transaction_read_only = on" } else { "RESET default_transaction_read_only" };
         let sql = format!("ALTER DATABASE {} {change}", self.world.name);
         let mut admin = self.admin().await?;
         // The administrator's own session may be one of the read-only ones.

@@ -17,10 +17,14 @@
 mod check;
 mod crew;
 mod drain;
+mod inbox;
 mod inject;
 mod journal;
+mod link;
 mod listen;
 mod load;
+#[cfg(test)]
+mod made_up;
 mod mails;
 mod publish;
 mod readiness;
@@ -44,7 +48,7 @@ use crate::inject::Injector;
 use crate::journal::Journal;
 use crate::listen::{Heard, Listener};
 use crate::publish::Publishers;
-use crate::report::Report;
+use crate::report::{Report, Run};
 use crate::servers::Servers;
 
 /// The tables whose disk can be full: every worker writes some of them.
@@ -84,29 +88,28 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options, seed: u64) -> Report {
     let length = Duration::from_secs_f64(options.minutes * 60.0);
-    let mut report = Report { seed, length, ..Report::default() };
+    let mut report = Report::new(seed, length);
     let servers = Servers::start().await;
     let world = World::new().await;
-    let disk = Disk::of(&world, &TABLES).await.map_err(|why| report.skipped.push(format!("a full disk: {why}")));
+    let disk =
+        Disk::of(&world, &TABLES).await.map_err(|why| report.skipped.push(format!("a full disk: {why}")));
     let mail = MailServer::builder().start().await;
     let (journal, heard) = (Journal::default(), Heard::default());
     let listener = Listener::start(&world, heard.clone()).await;
     let crew = match Crew::start(&world, &mail).await {
-        Ok(crew) => Arc::new(crew),
+        Ok(crew) => crew,
         Err(problem) => {
             report.problems.push(problem);
             return report;
         }
     };
-    let publishers =
-        Arc::new(Publishers::start(&world, seed, options.rate, journal.clone(), heard.clone()));
-    let mail = Arc::new(Mutex::new(mail));
+    let publishers = Publishers::start(&world, seed, options.rate, journal.clone(), heard.clone());
     let injector = Arc::new(Injector {
         world: world.clone(),
         servers: Mutex::new(servers),
-        crew: Arc::clone(&crew),
-        publishers: Arc::clone(&publishers),
-        mail: Arc::clone(&mail),
+        crew,
+        publishers,
+        mail: Mutex::new(mail),
         disk: disk.ok(),
         log: std::sync::Mutex::default(),
         failed: std::sync::Mutex::default(),
@@ -121,7 +124,7 @@ async fn run(options: &Options, seed: u64) -> Report {
     let mut clock = tokio::time::interval(Duration::from_secs(30));
     loop {
         tokio::select! {
-            _ = clock.tick() => report::progress(began.elapsed(), &injector.log.lock().unwrap(), &journal, &heard),
+            _ = clock.tick() => report::progress(began.elapsed(), injector.log.lock().unwrap().len(), &journal, &heard),
             ended = tracks.join_next() => match ended {
                 Some(track) => track.unwrap(),
                 None => break,
@@ -131,19 +134,23 @@ async fn run(options: &Options, seed: u64) -> Report {
     println!("the faults are over after {:.0?}; draining", began.elapsed());
 
     let draining = Instant::now();
-    report.problems.extend(publishers.finish(drain::PATIENCE).await.err());
+    report.problems.extend(injector.publishers.finish(drain::PATIENCE).await.err());
     report.problems.extend(drain::drain(&world, &heard).await.err());
+    report.problems.extend(injector.crew.wait_ready(readiness::RECOVERY).await.err());
     report.drained_in = draining.elapsed();
-    report.publishing = publishers.counters();
-    drop(publishers);
+    report.problems.extend(injector.publishers.problems());
+    report.publishing = injector.publishers.counts();
 
-    let injector = Arc::try_unwrap(injector).unwrap_or_else(|_| panic!("the tracks are over"));
-    report.faults = injector.log.into_inner().unwrap();
-    report.problems.extend(injector.failed.into_inner().unwrap());
-    drop(injector.crew);
-    let crew = Arc::try_unwrap(crew).unwrap_or_else(|_| panic!("the tracks are over"));
-    let log = crew.end().await;
+    let Some(injector) = Arc::into_inner(injector) else { panic!("a track is still being followed") };
+    let Injector { crew, servers, mail, disk, log, failed, .. } = injector;
+    report.problems.extend(failed.into_inner().unwrap());
+    let log = Run { faults: log.into_inner().unwrap(), crew: crew.end().await };
     drop(listener);
-    report.check(&world, &journal, &heard, log, &*mail.lock().await).await;
+    report.check(&world, &journal, &heard, &log, &mail.lock().await.mails()).await;
+    if !report.problems.is_empty() {
+        report.logs = log.keep(seed);
+    }
+    drop(disk);
+    drop(servers);
     report
 }

@@ -19,7 +19,7 @@ use quiet::Recovered;
 const NOTIFIER: Worker = "notifier";
 
 /// How soon a worker must be ready.
-const RECOVERY: Duration = Duration::from_secs(30);
+pub(crate) const RECOVERY: Duration = Duration::from_secs(30);
 
 /// Answers that fail to come for no longer than this say more of the machine than of the worker.
 const HICCUP: Duration = Duration::from_secs(2);

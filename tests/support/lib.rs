@@ -16,6 +16,7 @@ pub mod model;
 pub mod parse_mail;
 pub mod relay;
 pub mod secrets;
+pub mod story;
 pub mod wire;
 pub mod worker_process;
 pub mod world;

@@ -17,9 +17,10 @@ use sqlx::PgConnection;
 use tests::World;
 use tests::model::tables::{Tables, Whose, numbers};
 use tests::model::{Awaited, Command, Key, Model, Outcome, Told};
+use tests::story::{Sent, resolve};
 use withdrawals::Withdrawals;
 
-use super::script::{MERCHANTS, Script, Sent, Step};
+use super::script::{Script, Step};
 
 /// Where the two do not agree, for people.
 pub(super) type Disagreement = String;
@@ -468,7 +469,11 @@ impl<'b> Run<'b> {
     /// work, which of the two came first would be nowhere recorded.
     fn message(&self, sent: &Sent, foresees: bool) -> Message {
         let mut message = sent.message.clone();
-        self.resolve(&mut message["data"], foresees);
+        resolve(&mut message["data"], &self.merchants, &|key, after| match after {
+            None if foresees || self.model.is_decided(key) => json!(id_of(key)),
+            None => json!("0".repeat(32)),
+            Some(after) => json!(self.model.entry_id(key, after).as_deref().unwrap_or("999999999-1")),
+        });
         let key = (
             message["data"]["merchant"].as_str().unwrap().to_owned(),
             message["source"].as_str().unwrap().to_owned(),
@@ -476,30 +481,6 @@ impl<'b> Run<'b> {
         );
         let command = Command::read(&message, sent.user, &id_of(&key));
         Message { command, body: message.to_string().into_bytes().into(), user: sent.user }
-    }
-
-    /// Puts real merchants and ids where their stand-ins are.
-    fn resolve(&self, value: &mut Value, foresees: bool) {
-        let name = |value: &Value| {
-            let stand_in = MERCHANTS.iter().position(|name| value == name);
-            stand_in.map(|place| self.merchants[place].clone())
-        };
-        if let Some(merchant) = name(value) {
-            *value = json!(merchant);
-        } else if let Some(parts) = value.get("$id").or_else(|| value.get("$entry")) {
-            let text = |part: usize| parts[part].as_str().unwrap().to_owned();
-            let key = (name(&parts[0]).unwrap(), text(1), text(2));
-            *value = match parts[3].as_u64() {
-                None if foresees || self.model.is_decided(&key) => json!(id_of(&key)),
-                None => json!("0".repeat(32)),
-                Some(after) => {
-                    let known = self.model.entry_id(&key, usize::try_from(after).unwrap());
-                    json!(known.unwrap_or_else(|| "999999999-1".to_owned()))
-                }
-            };
-        } else if let Value::Object(fields) = value {
-            fields.values_mut().for_each(|field| self.resolve(field, foresees));
-        }
     }
 }
 
