@@ -3,11 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use contract::adjustment::AdjustmentCommand;
-use contract::commission::CommissionCommand;
-use contract::directory::DirectoryCommand;
-use contract::withdrawal::WithdrawalCommand;
-use contract::{CommandKey, Commands, ContentHash, Received};
+use contract::directory::{DirectoryCommand, WORKER as DIRECTORY};
+use contract::{CommandKey, ContentHash, Received};
 use directory::Directory;
 use futures_util::stream::BoxStream;
 use ledger::Rules as _;
@@ -124,36 +121,20 @@ impl<'j> Commanded<'j> {
         numbers
     }
 
+    /// A payout method's content is stored keyed.
     fn is_same(&self, line: &Line, content: &[u8]) -> bool {
         let Ok(content) = content.try_into().map(ContentHash) else { return false };
-        match line.worker {
-            Some("commissions") => reads::<CommissionCommand>(line, content),
-            Some("adjustments") => reads::<AdjustmentCommand>(line, content),
-            Some("withdrawals") => reads::<WithdrawalCommand>(line, content),
-            Some("directory") => Received::<DirectoryCommand>::read(&line.body)
-                .is_ok_and(|received| self.directory.is_same(&received, content)),
-            _ => false,
+        if line.worker == Some(DIRECTORY) {
+            let received = Received::<DirectoryCommand>::read(&line.body);
+            return received.is_ok_and(|received| self.directory.is_same(&received, content));
         }
+        line.content() == Some(content)
     }
 
     /// A line's content, by which copies of it are known; `None`: it cannot be read.
     pub(crate) fn content(&self, number: usize) -> Option<ContentHash> {
-        fn content<C: Commands>(body: &[u8]) -> Option<ContentHash> {
-            Received::<C>::read(body).ok().map(|received| received.content)
-        }
-        let line = &self.lines[number];
-        match line.worker? {
-            "commissions" => content::<CommissionCommand>(&line.body),
-            "adjustments" => content::<AdjustmentCommand>(&line.body),
-            "withdrawals" => content::<WithdrawalCommand>(&line.body),
-            "directory" => content::<DirectoryCommand>(&line.body),
-            _ => None,
-        }
+        self.lines[number].content()
     }
-}
-
-fn reads<C: Commands>(line: &Line, content: ContentHash) -> bool {
-    Received::<C>::read(&line.body).is_ok_and(|received| received.content == content)
 }
 
 /// Saldo's id of the command under a key; `None`: no command can have it.

@@ -108,10 +108,12 @@ fn merchants(story: &str) -> [String; 2] {
 #[derive(Debug)]
 pub(crate) struct Understood {
     /// The only routing key it may have.
+    #[cfg(test)]
     pub(crate) routing_key: String,
     /// What makes it the same content.
     pub(crate) content: ContentHash,
     /// Whether somebody must be vouched for.
+    #[cfg(test)]
     pub(crate) needs_user: bool,
 }
 
@@ -122,8 +124,13 @@ pub(crate) struct Understood {
 pub(crate) fn understood(worker: &str, body: &[u8]) -> Result<Understood, Malformed> {
     fn read<C: Commands>(body: &[u8]) -> Result<Understood, Malformed> {
         let received = Received::<C>::read(body)?;
-        let (routing_key, needs_user) = (received.routing_key(), received.command.needs_user());
-        Ok(Understood { routing_key, content: received.content, needs_user })
+        Ok(Understood {
+            content: received.content,
+            #[cfg(test)]
+            routing_key: received.routing_key(),
+            #[cfg(test)]
+            needs_user: received.command.needs_user(),
+        })
     }
     match worker {
         "commissions" => read::<CommissionCommand>(body),
@@ -140,6 +147,11 @@ impl Line {
             Kind::Malformed(malformed::CONTENT_TYPE) => "application/json",
             _ => contract::CONTENT_TYPE,
         }
+    }
+
+    /// What makes it the same command again; `None`: it cannot be read.
+    pub(crate) fn content(&self) -> Option<ContentHash> {
+        understood(self.worker?, &self.body).ok().map(|understood| understood.content)
     }
 
     fn new(kind: Kind, routing_key: String, body: Vec<u8>) -> Self {
@@ -254,6 +266,7 @@ impl Load {
     /// A key again, with another content.
     fn conflict(&mut self, moment: Moment<'_>) -> Option<Line> {
         let first = self.remembered().filter(|line| line.kind == Kind::New)?;
+        let first_content = first.content();
         let (merchant, source, id) = first.key?;
         let (story, side) = merchant.rsplit_once('-')?;
         let stand_in = MERCHANTS[usize::from(side == "b")];
@@ -261,10 +274,7 @@ impl Load {
         let place = self.rng.random_range(0..STORIES);
         let sent = self.stories[place].writer.other(name, stand_in, [&source, &id]);
         let mut line = self.command(Kind::Conflict, sent.message.clone(), &merchants(story), moment);
-        let content = |line: &Line| Some(understood(line.worker?, &line.body).ok()?.content);
-        if line.worker == first.worker
-            && content(&line) == Some(understood(first.worker?, &first.body).ok()?.content)
-        {
+        if line.worker == first.worker && line.content() == first_content {
             let mut message = sent.message;
             // An amount that no story has.
             message["type"] = json!("commission.credit.v1");

@@ -38,8 +38,8 @@ pub(crate) struct Truth {
 /// Of all workers after one kind of fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Recovery {
-    /// Such as `Kill` or `Cut Broker`.
-    pub(crate) kind: String,
+    /// See [`Fault::kind`].
+    pub(crate) kind: &'static str,
     /// How many.
     pub(crate) count: usize,
     /// Half of them took no longer.
@@ -98,20 +98,6 @@ fn concerns(fault: Fault, worker: Worker) -> bool {
     }
 }
 
-/// Without the worker, but with the peer.
-fn kind(fault: Fault) -> String {
-    let name = format!("{fault:?}");
-    let name = name.split('(').next().unwrap_or_default();
-    match fault {
-        Fault::Cut(_, peer)
-        | Fault::Slow(_, peer)
-        | Fault::Silent(_, peer)
-        | Fault::Deserted(_, peer)
-        | Fault::Ghost(_, peer) => format!("{name} {peer:?}"),
-        _ => name.to_owned(),
-    }
-}
-
 /// Whether the worker may wait for what another's transaction has locked: its end does not come, and nobody knows yet
 /// that it never will.
 fn hinders(fault: Fault, worker: Worker) -> bool {
@@ -126,14 +112,14 @@ fn hinders(fault: Fault, worker: Worker) -> bool {
 /// Compares what was said with what was done.
 pub(crate) fn judge(faults: &[Done], watched: &[Watched]) -> Truth {
     let mut truth = Truth::default();
-    let mut times: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let mut times: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for one in watched {
         truth.lies.extend(faults.iter().filter_map(|done| lie(done, faults, one)));
         let smooth = Watched { spells: without_hiccups(&one.spells), ..one.clone() };
         for quiet in quiet::stretches(faults, &smooth) {
             match quiet.recovery(&smooth) {
                 Recovered::After(time) => {
-                    let kinds: BTreeSet<_> = quiet.after.iter().map(|fault| kind(*fault)).collect();
+                    let kinds: BTreeSet<_> = quiet.after.iter().map(|fault| fault.kind()).collect();
                     for kind in kinds {
                         times.entry(kind).or_default().push(time);
                     }
@@ -149,7 +135,7 @@ pub(crate) fn judge(faults: &[Done], watched: &[Watched]) -> Truth {
 }
 
 impl Recovery {
-    fn of(kind: String, mut times: Vec<i64>) -> Self {
+    fn of(kind: &'static str, mut times: Vec<i64>) -> Self {
         times.sort_unstable();
         let at = |index: usize| Duration::from_micros(times.get(index).map_or(0, |time| time.unsigned_abs()));
         let last = times.len().saturating_sub(1);

@@ -48,9 +48,9 @@ fn truth(faults: &[Done], end: i64, turns: &[(i64, Says)]) -> Truth {
     judge(faults, &[said(COMMISSIONS, end, turns)])
 }
 
-fn recovery(kind: &str, count: usize, median: u64, longest: u64) -> Recovery {
+fn recovery(kind: &'static str, count: usize, median: u64, longest: u64) -> Recovery {
     let tenths = |tenths: u64| Duration::from_millis(tenths * 100);
-    Recovery { kind: kind.to_owned(), count, median: tenths(median), longest: tenths(longest) }
+    Recovery { kind, count, median: tenths(median), longest: tenths(longest) }
 }
 
 #[track_caller]
@@ -65,7 +65,7 @@ fn assert_one(texts: &[String], words: &[&str]) {
 fn who_notices_and_recovers_in_time_is_beyond_reproach() {
     let stopped = done(Fault::BrokerStops, 100, 300);
     let truth = truth(&[stopped], 900, &[(0, Ready), (120, Not), (345, Ready)]);
-    assert_eq!(truth, Truth { recoveries: vec![recovery("BrokerStops", 1, 45, 45)], ..Truth::default() });
+    assert_eq!(truth, Truth { recoveries: vec![recovery("broker stopped", 1, 45, 45)], ..Truth::default() });
 }
 
 #[test]
@@ -164,7 +164,13 @@ fn a_recovery_that_the_next_fault_cuts_short_is_not_counted() {
     let first = done(Fault::LedgerKilled, 100, 200);
     let second = done(Fault::Terminate(COMMISSIONS), 400, 420);
     let truth = truth(&[second, first], 900, &[(0, Ready), (110, Not), (450, Ready)]);
-    assert_eq!(truth, Truth { recoveries: vec![recovery("Terminate", 1, 30, 30)], ..Truth::default() });
+    assert_eq!(
+        truth,
+        Truth {
+            recoveries: vec![recovery("worker terminated and restarted", 1, 30, 30)],
+            ..Truth::default()
+        }
+    );
 }
 
 #[test]
@@ -173,7 +179,8 @@ fn what_overlaps_is_recovered_from_together_and_what_was_over_before_is_not_coun
     let slow = done(Fault::Slow(COMMISSIONS, Peer::Broker), 150, 300);
     let frozen = done(Fault::Freeze(COMMISSIONS), 280, 295);
     let truth = truth(&[cut, slow, frozen], 900, &[(0, Ready), (110, Not), (320, Ready)]);
-    let recoveries = vec![recovery("Freeze", 1, 20, 20), recovery("Slow Broker", 1, 20, 20)];
+    let recoveries =
+        vec![recovery("worker stopped for a while", 1, 20, 20), recovery("network slow", 1, 20, 20)];
     assert_eq!(truth, Truth { recoveries, ..Truth::default() });
 }
 
@@ -182,7 +189,7 @@ fn it_counts_when_it_stays_ready() {
     let cut = done(Fault::BrokerCloses, 100, 101);
     // It has not noticed yet when it is over, and tries twice.
     let turns = [(0, Ready), (104, Not), (120, Ready), (130, Not), (150, Ready)];
-    assert_eq!(truth(&[cut], 900, &turns).recoveries, [recovery("BrokerCloses", 1, 49, 49)]);
+    assert_eq!(truth(&[cut], 900, &turns).recoveries, [recovery("broker's connections closed", 1, 49, 49)]);
 }
 
 #[test]
@@ -190,7 +197,7 @@ fn who_is_well_and_has_a_relapse_is_reported() {
     let cut = done(Fault::BrokerCloses, 100, 101);
     let truth = truth(&[cut], 900, &[(0, Ready), (104, Not), (120, Ready), (600, Not), (615, Ready)]);
     assert_one(&truth.slow, &["commissions", "not ready for 1.5 s", "49.9 s after BrokerCloses"]);
-    assert_eq!(truth.recoveries, [recovery("BrokerCloses", 1, 19, 19)]);
+    assert_eq!(truth.recoveries, [recovery("broker's connections closed", 1, 19, 19)]);
     let at_first = super::judge(&[], &[said(COMMISSIONS, 900, &[(0, Ready), (400, Not), (440, Ready)])]);
     assert_one(&at_first.slow, &["40.0 s after its start"]);
 }
@@ -200,7 +207,10 @@ fn what_is_asked_just_before_a_fault_and_a_machine_out_of_breath_are_no_relapse(
     let frozen = done(Fault::Freeze(COMMISSIONS), 600, 650);
     let turns = [(0, Ready), (400, Nothing), (410, Ready), (595, Nothing), (655, Ready)];
     let truth = truth(&[frozen], 900, &turns);
-    assert_eq!(truth, Truth { recoveries: vec![recovery("Freeze", 1, 5, 5)], ..Truth::default() });
+    assert_eq!(
+        truth,
+        Truth { recoveries: vec![recovery("worker stopped for a while", 1, 5, 5)], ..Truth::default() }
+    );
 }
 
 #[test]
@@ -235,7 +245,7 @@ fn recoveries_are_counted_over_all_workers_by_kind() {
         ),
         said("notifier", 1500, &[(0, Ready), (110, Not), (220, Ready), (1010, Not), (1180, Ready)]),
     ];
-    let recoveries = vec![recovery("BrokerKilled", 4, 20, 80), recovery("Kill", 1, 7, 7)];
+    let recoveries = vec![recovery("broker killed", 4, 20, 80), recovery("worker killed", 1, 7, 7)];
     assert_eq!(judge(&faults, &watched), Truth { recoveries, ..Truth::default() });
 }
 

@@ -103,7 +103,6 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
             info!(lanes = session.lanes.len(), careful, "consuming");
             let shared = Arc::clone(&session.shared);
             let end = session.run().await;
-            self.health.trouble("session", &"not consuming");
             let acked = shared.acked.load(Ordering::Relaxed);
             match end {
                 End::Stopped => break,
@@ -198,6 +197,8 @@ impl<D: Desk> Session<D> {
                 }
             };
             let Some(end) = next else { break };
+            // Now, and not only when the others have finished what they have under way.
+            shared.health.trouble("session", &"not consuming");
             shared.session.cancel();
             // A part that panicked has left nothing half done that a new session would not do again.
             let end = end.unwrap_or_else(|_| End::Lost("a part of the worker panicked".to_owned()));
