@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::inbox::{Commanded, Moment, Row, rows};
+use crate::inbox::{Commanded, Row, rows};
 use crate::journal::{Kind, Line, message_id};
 
 /// Of each kind of problem so many are told.
@@ -69,11 +69,10 @@ pub(crate) async fn check(
     commanded: &Commanded<'_>,
     lines: &[Line],
     ears: Ears<'_>,
-    moment: Moment,
 ) -> sqlx::Result<Findings> {
     let mut check = Check::new(commanded, lines, ears);
     {
-        let mut rows = rows(database, moment);
+        let mut rows = rows(database);
         while let Some(row) = rows.try_next().await? {
             check.row(&row);
         }
