@@ -112,8 +112,8 @@ impl<'c> Check<'c> {
         }
     }
 
-    fn problem(&mut self, what: &'static str, which: impl ToString) {
-        self.problems.entry(what).or_default().push(which.to_string());
+    fn problem(&mut self, what: &'static str, which: impl Into<String>) {
+        self.problems.entry(what).or_default().push(which.into());
     }
 
     /// A row of the inbox.
@@ -123,12 +123,12 @@ impl<'c> Check<'c> {
             self.findings.commands += 1;
             let winners = self.commanded.winners(row);
             if winners.is_empty() {
-                self.problem("recorded with a content that nobody sent", &name);
+                self.problem("recorded with a content that nobody sent", name.clone());
             }
             self.won.extend(winners);
         }
         if row.outcome.as_deref().is_none_or(str::is_empty) {
-            self.problem("without an outcome", &name);
+            self.problem("without an outcome", name.clone());
         }
         for event in row.events() {
             self.findings.events += 1;
@@ -181,7 +181,7 @@ impl<'c> Check<'c> {
             own.insert(id);
         }
         for id in letters.keys().chain(&unroutable).filter(|id| !own.contains(**id)) {
-            self.problem("dead or unroutable messages that nobody sent", id);
+            self.problem("dead or unroutable messages that nobody sent", *id);
         }
     }
 
@@ -224,7 +224,7 @@ impl<'c> Check<'c> {
             Kind::New | Kind::Copy | Kind::Conflict => {
                 let other =
                     |letter: &&DeadLetter| letter.reason.as_deref().is_some_and(|why| why != CONFLICT);
-                if letters.iter().any(|letter| other(letter)) {
+                if letters.iter().any(other) {
                     self.problem("a dead letter for no good reason", format!("{} {letters:?}", name()));
                 } else if has_reason(CONFLICT) {
                     self.findings.conflicts += 1;

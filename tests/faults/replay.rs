@@ -381,10 +381,13 @@ impl World {
                 {
                     also(&|view| view.no_account = true);
                 }
-                Change::Decided(key, id) if is_unknown && *at >= read => {
-                    if command.names().as_ref() == Some(key) || command.withdrawal_id() == Some(id.as_str()) {
-                        also(&|view| view.nothing_named = true);
-                    }
+                Change::Decided(key, id)
+                    if is_unknown
+                        && *at >= read
+                        && (command.names().as_ref() == Some(key)
+                            || command.withdrawal_id() == Some(id.as_str())) =>
+                {
+                    also(&|view| view.nothing_named = true);
                 }
                 _ => {}
             }

@@ -11,8 +11,10 @@ const LATE: &str = "2026-01-01T11:00:00Z";
 /// What comes of these rows.
 fn replayed(lines: &[Line], rows: &[Row]) -> Replayed {
     let commanded = Commanded::of(lines, PAYOUT_KEYS);
-    let mut replay = Replay::new(&commanded, lines, Duration::from_secs(60), Vec::new());
-    rows.iter().for_each(|row| replay.row(row));
+    let mut replay = Replay::new(&commanded, lines, Duration::from_mins(1), Vec::new());
+    for row in rows {
+        replay.row(row);
+    }
     replay.end().0
 }
 

@@ -38,8 +38,11 @@ pub struct Before {
     customer: Option<((String, String), Option<Customer>)>,
     accounts: Vec<(AccountKey, Option<Account>)>,
     /// The command and what it names.
-    keys: Vec<(Key, Option<Known>, Option<Commission>, Option<Withdrawal>)>,
+    keys: Vec<Named>,
 }
+
+/// A key with what there is under it.
+type Named = (Key, Option<Known>, Option<Commission>, Option<Withdrawal>);
 
 impl MerchantThen {
     /// Whether it was registered.
@@ -61,7 +64,7 @@ impl Command {
 
     /// Whether nothing that is decided tells it from another of the same content: of puts, the time does.
     pub fn is_as_good_as(&self, other: &Self) -> bool {
-        self.user == other.user && (self.time == other.time || !self.name.ends_with(".put"))
+        self.user == other.user && (self.time == other.time || self.worker() != "directory")
     }
 
     /// The withdrawal that it names by Saldo's id.
