@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use crate::inbox::{Commanded, Moment, Row, rows};
+use crate::inbox::{Commanded, Row, rows};
 use crate::journal::{Kind, Line, message_id};
 use crate::listen::DeadLetter;
 
@@ -60,11 +60,10 @@ pub(crate) async fn check(
     commanded: &Commanded<'_>,
     lines: &[Line],
     ears: Ears<'_>,
-    moment: Moment,
 ) -> sqlx::Result<Findings> {
     let mut check = Check::new(commanded, lines, ears);
     {
-        let mut rows = rows(database, moment);
+        let mut rows = rows(database);
         while let Some(row) = rows.try_next().await? {
             check.row(&row);
         }
@@ -104,8 +103,8 @@ impl<'c> Check<'c> {
         }
     }
 
-    fn problem(&mut self, what: &'static str, which: impl ToString) {
-        self.problems.entry(what).or_default().push(which.to_string());
+    fn problem(&mut self, what: &'static str, which: impl Into<String>) {
+        self.problems.entry(what).or_default().push(which.into());
     }
 
     /// A row of the inbox.
@@ -115,12 +114,12 @@ impl<'c> Check<'c> {
             self.findings.commands += 1;
             let winners = self.commanded.winners(row);
             if winners.is_empty() {
-                self.problem("recorded with a content that nobody sent", &name);
+                self.problem("recorded with a content that nobody sent", name.clone());
             }
             self.won.extend(winners);
         }
         if row.outcome.as_deref().is_none_or(str::is_empty) {
-            self.problem("without an outcome", &name);
+            self.problem("without an outcome", name.clone());
         }
         for event in row.events() {
             self.findings.events += 1;
@@ -173,7 +172,7 @@ impl<'c> Check<'c> {
             own.insert(id);
         }
         for id in letters.keys().chain(&unroutable).filter(|id| !own.contains(**id)) {
-            self.problem("dead or unroutable messages that nobody sent", id);
+            self.problem("dead or unroutable messages that nobody sent", *id);
         }
     }
 
@@ -216,7 +215,7 @@ impl<'c> Check<'c> {
             Kind::New | Kind::Copy | Kind::Conflict => {
                 let other =
                     |letter: &&DeadLetter| letter.reason.as_deref().is_some_and(|why| why != CONFLICT);
-                if letters.iter().any(|letter| other(letter)) {
+                if letters.iter().any(other) {
                     self.problem("a dead letter for no good reason", format!("{} {letters:?}", name()));
                 } else if has_reason(CONFLICT) {
                     self.findings.conflicts += 1;

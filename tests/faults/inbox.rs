@@ -57,31 +57,15 @@ impl Row {
     }
 }
 
-/// When a transaction is taken to have been committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moment {
-    /// When it was: the server keeps the times of commits (`track_commit_timestamp`).
-    Commit,
-    /// When it had decided: for tests on servers that do not, where nothing stops in between.
-    #[cfg(test)]
-    Decision,
-}
-
-/// All rows: merchant by merchant, and of each in the order in which they were committed.
-pub(crate) fn rows(database: &mut PgConnection, moment: Moment) -> BoxStream<'_, sqlx::Result<Row>> {
-    let moment = match moment {
-        Moment::Commit => "pg_xact_commit_timestamp(i.xmin)",
-        #[cfg(test)]
-        Moment::Decision => "b.created_at",
-    };
-    let rows = format!(
-        r#"SELECT i.merchant, i.source, i.id, encode(i.key, 'hex') AS hash, i.content, i.batch_id, i.position,
-                  i.account_id, i.version, i.outcome,
-                  (extract(epoch FROM {moment}) * 1000000)::bigint AS committed_at
-           FROM inbox i JOIN batch b ON b.id = i.batch_id
-           ORDER BY i.merchant COLLATE "C", committed_at, i.batch_id, i.position"#
-    );
-    sqlx::query_as(sqlx::AssertSqlSafe(rows)).fetch(database)
+/// All rows: merchant by merchant, and of each in the order in which they were committed. The server must keep the times
+/// of commits (`track_commit_timestamp`).
+pub(crate) fn rows(database: &mut PgConnection) -> BoxStream<'_, sqlx::Result<Row>> {
+    const ROWS: &str = r#"
+        SELECT merchant, source, id, encode(key, 'hex') AS hash, content, batch_id, position, account_id, version, outcome,
+               (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint AS committed_at
+        FROM inbox
+        ORDER BY merchant COLLATE "C", committed_at, batch_id, position"#;
+    sqlx::query_as(ROWS).fetch(database)
 }
 
 /// The lines that are commands, by key.

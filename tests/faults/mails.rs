@@ -144,8 +144,8 @@ fn judge(
         copies.entry(&mail.message_id).or_default().push(mail);
     }
     let mut told: BTreeMap<&str, usize> = BTreeMap::new();
-    for links in copies.values().map(|copies| &copies[0].links) {
-        links.iter().for_each(|link| *told.entry(link).or_default() += 1);
+    for link in copies.values().flat_map(|copies| &copies[0].links) {
+        *told.entry(link).or_default() += 1;
     }
     let more = arrived.len() - copies.len();
     for request in requests {

@@ -24,7 +24,7 @@ use tests::model::{AccountKey, Command, Key, Model, Told};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::inbox::{Commanded, Moment, Row, id_of, rows};
+use crate::inbox::{Commanded, Row, id_of, rows};
 use crate::journal::Line;
 
 /// After so many problems the rest would say nothing new.
@@ -35,9 +35,6 @@ const COMMIT: i64 = 1_000_000;
 
 /// How long a batch may wait for its accounts, at most, after it has looked for those that exist: `database.timeout`.
 const LOCK_WAIT: i64 = 60_000_000;
-
-/// How long a batch may be under way. What was superseded before that nobody saw any more.
-const UNDER_WAY: i64 = 600_000_000;
 
 /// So many models of one merchant at most.
 const MOST_MODELS: usize = 64;
@@ -71,11 +68,10 @@ pub(crate) async fn replay(
     commanded: &Commanded<'_>,
     lines: &[Line],
     patience: Duration,
-    moment: Moment,
 ) -> sqlx::Result<Replayed> {
     let mut replay = Replay::new(commanded, lines, patience, numbers(database, None).await?);
     {
-        let mut rows = rows(database, moment);
+        let mut rows = rows(database);
         while let Some(row) = rows.try_next().await? {
             if replay.replayed.problems.len() >= MOST_PROBLEMS {
                 break;
@@ -137,14 +133,12 @@ enum Change {
 }
 
 /// A row as the model has to decide it.
-struct Due<'r> {
-    row: &'r Row,
-    /// The database's clock when it was decided.
-    clock: i64,
+struct Due {
+    committed_at: i64,
+    events: Events,
     /// What it may have said, apart from what does not matter.
     commands: Vec<Command>,
     late: bool,
-    told: Vec<Told>,
 }
 
 impl<'j> Replay<'j> {
@@ -196,16 +190,15 @@ impl<'j> Replay<'j> {
 
     fn decide(&mut self, shop: &mut Shop, row: &Row) -> Result<(), String> {
         shop.has_order(row)?;
-        let told = told(row)?;
-        let clock = clock(row)?;
+        let events = Events::of(row)?;
         if row.is_maturity() {
             self.replayed.matured += 1;
-            return shop.mature(row, clock, &told);
+            return shop.mature(row, events.clock, &events.told);
         }
         let (commands, first_sent) = self.commands(row)?;
-        let late = clock > first_sent + self.patience;
-        let is_done = !told[0].name.ends_with(".refused");
-        shop.decide(&Due { row, clock, commands, late, told })?;
+        let late = events.clock > first_sent + self.patience;
+        let is_done = !events.told[0].name.ends_with(".refused");
+        shop.decide(&Due { committed_at: row.committed_at, events, commands, late })?;
         self.replayed.decided += 1;
         self.replayed.done += usize::from(is_done);
         Ok(())
@@ -281,64 +274,64 @@ impl Shop {
         if id_of(cause).as_ref() != Some(&row.id) {
             return Err(format!("it is the maturity of another commission than {cause:?}"));
         }
-        for world in &mut self.worlds {
+        let mut problem = String::new();
+        self.worlds.retain_mut(|world| {
             world.model.begin(clock, []);
-            agree(&world.model.mature(cause), told)?;
-        }
-        Ok(())
+            let agreed = agree(&world.model.mature(cause), told);
+            agreed.map_err(|unlike| problem = unlike).is_ok()
+        });
+        if self.worlds.is_empty() { Err(problem) } else { Ok(()) }
     }
 
-    fn decide(&mut self, due: &Due<'_>) -> Result<(), String> {
-        if let ([world], [command]) = (&mut self.worlds[..], &due.commands[..])
-            && world.views(command, due).is_empty()
-        {
-            return world.decide(command, due, View::default());
-        }
+    fn decide(&mut self, due: &Due) -> Result<(), String> {
         let (mut worlds, mut problem) = (Vec::new(), None);
-        for world in &self.worlds {
-            for command in &due.commands {
-                match world.decided(command, due) {
+        for world in std::mem::take(&mut self.worlds) {
+            let (first, copies) = due.commands.split_first().unwrap();
+            let others: Vec<_> = copies.iter().map(|copy| world.clone().decided(copy, due)).collect();
+            for world in [world.decided(first, due)].into_iter().chain(others) {
+                match world {
                     Ok(world) => worlds.push(world),
                     Err(unlike) => problem = problem.or(Some(unlike)),
                 }
             }
         }
-        if worlds.is_empty() {
-            return Err(problem.unwrap_or_default());
-        }
         worlds.truncate(MOST_MODELS);
         self.worlds = worlds;
-        Ok(())
+        if self.worlds.is_empty() { Err(problem.unwrap_or_default()) } else { Ok(()) }
     }
 }
 
 impl World {
     /// With the newest view that leads to what is recorded.
-    fn decided(&self, command: &Command, due: &Due<'_>) -> Result<Self, String> {
-        let mut newest = self.clone();
-        let Err(problem) = newest.decide(command, due, View::default()) else { return Ok(newest) };
-        for view in self.views(command, due) {
-            let mut world = self.clone();
-            if world.decide(command, due, view).is_ok() {
-                world.saw_older += 1;
-                return Ok(world);
+    fn decided(mut self, command: &Command, due: &Due) -> Result<Self, String> {
+        let views = self.views(command, due);
+        let before = (!views.is_empty()).then(|| self.model.before(command));
+        let Err(problem) = self.decide(command, due, View::default()) else { return Ok(self) };
+        for (view, before) in views.into_iter().zip(before.iter().cycle()) {
+            self.model.restore(before.clone());
+            if self.decide(command, due, view).is_ok() {
+                self.saw_older += 1;
+                return Ok(self);
             }
         }
         Err(problem)
     }
 
     /// Decides; what is told must be what is recorded.
-    fn decide(&mut self, command: &Command, due: &Due<'_>, view: View) -> Result<(), String> {
+    fn decide(&mut self, command: &Command, due: &Due, view: View) -> Result<(), String> {
         let (merchant, customer) = (self.model.merchant_now(command), self.model.customer_now(command));
         let had_account = self.model.has_account(command);
-        self.model.begin(due.clock, []);
+        self.model.begin(due.events.clock, []);
         let told = self.model.decide_seeing(command, due.late, view);
         let told = told.map_err(|awaited| {
-            format!("it is decided in time, and should wait for {awaited:?}\n store: {:?}", due.told)
+            format!("it is decided in time, and should wait for {awaited:?}\n store: {:?}", due.events.told)
         })?;
-        agree(&told, &due.told)?;
-        let at = due.row.committed_at;
-        self.changes.retain(|(then, _)| *then >= at - UNDER_WAY);
+        agree(&told, &due.events.told)?;
+        let (model, store) = (self.model.available_at(&command.key), due.events.available_at);
+        if model != store {
+            return Err(format!("it is available at another time\n model: {model:?}\n store: {store:?}"));
+        }
+        let at = due.committed_at;
         if merchant != self.model.merchant_now(command) {
             self.changes.push((at, Change::Merchant(merchant)));
         }
@@ -356,10 +349,10 @@ impl World {
     }
 
     /// What a command may have seen besides the newest, if it can make a difference.
-    fn views(&self, command: &Command, due: &Due<'_>) -> Vec<View> {
-        let (read, looked) = (due.clock - COMMIT, due.clock - COMMIT - LOCK_WAIT);
+    fn views(&self, command: &Command, due: &Due) -> Vec<View> {
+        let (read, looked) = (due.events.clock - COMMIT, due.events.clock - COMMIT - LOCK_WAIT);
         let asks = command.name == "withdrawal.request";
-        let is_unknown = due.told[0].kind().contains(" unknown-");
+        let is_unknown = due.events.told[0].kind().contains(" unknown-");
         let mut views = vec![View::default()];
         let mut also = |add: &dyn Fn(&mut View)| {
             let mut more = views.clone();
@@ -367,10 +360,13 @@ impl World {
             views.extend(more);
         };
         let (mut merchants, mut customers) = (vec![None], vec![None]);
-        for (at, change) in self.changes.iter().rev() {
+        for (at, change) in self.changes.iter().rev().take_while(|(at, _)| *at >= looked) {
             match change {
-                // Accounts are made of merchants who were seen while they were looked for.
-                Change::Merchant(then) if *at >= if then.is_known() { read } else { looked } => {
+                Change::Merchant(then) if then.is_known() && *at >= read => {
+                    merchants.push(Some(then.clone()));
+                }
+                // Accounts are made for merchants who were there while accounts were looked for.
+                Change::Merchant(then) if !then.is_known() && is_unknown => {
                     merchants.push(Some(then.clone()));
                 }
                 Change::Customer(id, then)
@@ -380,16 +376,18 @@ impl World {
                 }
                 Change::Account(id, currency)
                     if asks
-                        && *at >= looked
                         && command.customer_id() == Some(id.as_str())
                         && command.currency() == currency =>
                 {
                     also(&|view| view.no_account = true);
                 }
-                Change::Decided(key, id) if is_unknown && *at >= read => {
-                    if command.names().as_ref() == Some(key) || command.withdrawal_id() == Some(id.as_str()) {
-                        also(&|view| view.nothing_named = true);
-                    }
+                Change::Decided(key, id)
+                    if is_unknown
+                        && *at >= read
+                        && (command.names().as_ref() == Some(key)
+                            || command.withdrawal_id() == Some(id.as_str())) =>
+                {
+                    also(&|view| view.nothing_named = true);
                 }
                 _ => {}
             }
@@ -420,32 +418,40 @@ fn agree(model: &[Told], store: &[Told]) -> Result<(), String> {
     }
 }
 
-/// What a row tells; at least one event.
-fn told(row: &Row) -> Result<Vec<Told>, String> {
-    let told = row.events().map(|event| {
-        let event = serde_json::from_str(event).map_err(|error| format!("an event is not JSON: {error}"))?;
-        Ok(Told::read(&row.merchant, &event))
-    });
-    let told: Vec<_> = told.collect::<Result<_, String>>()?;
-    match row.outcome {
-        None => Err("it is still parked, although all patience is over".to_owned()),
-        Some(_) if told.is_empty() => Err("its outcome is empty".to_owned()),
-        Some(_) => Ok(told),
+/// What a row tells, the one time that its events have, and when a commission becomes available, if it says so.
+struct Events {
+    told: Vec<Told>,
+    clock: i64,
+    available_at: Option<i64>,
+}
+
+impl Events {
+    fn of(row: &Row) -> Result<Self, String> {
+        if row.outcome.is_none() {
+            return Err("it is still parked, although all patience is over".to_owned());
+        }
+        let events: Vec<Value> = row
+            .events()
+            .map(|event| {
+                serde_json::from_str(event).map_err(|error| format!("an event is not JSON: {error}"))
+            })
+            .collect::<Result<_, _>>()?;
+        let clocks: BTreeSet<_> = events.iter().map(|event| micros(&event["time"])).collect();
+        let (1, Some(Some(clock))) = (clocks.len(), clocks.first()) else {
+            return Err("its events do not have one time".to_owned());
+        };
+        Ok(Self {
+            told: events.iter().map(|event| Told::read(&row.merchant, event)).collect(),
+            clock: *clock,
+            available_at: micros(&events[0]["data"]["available_at"]),
+        })
     }
 }
 
-/// The one time of a row's events, in microseconds since 1970.
-fn clock(row: &Row) -> Result<i64, String> {
-    let time = |event: &str| -> Option<i64> {
-        let event: Value = serde_json::from_str(event).ok()?;
-        let time = OffsetDateTime::parse(event["time"].as_str()?, &Rfc3339).ok()?;
-        i64::try_from(time.unix_timestamp_nanos() / 1000).ok()
-    };
-    let times: BTreeSet<_> = row.events().map(time).collect();
-    match (times.len(), times.first()) {
-        (1, Some(Some(time))) => Ok(*time),
-        _ => Err("its events do not have one time".to_owned()),
-    }
+/// A time in microseconds since 1970.
+fn micros(time: &Value) -> Option<i64> {
+    let time = OffsetDateTime::parse(time.as_str()?, &Rfc3339).ok()?;
+    i64::try_from(time.unix_timestamp_nanos() / 1000).ok()
 }
 
 #[cfg(test)]

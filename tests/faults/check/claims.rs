@@ -63,7 +63,9 @@ impl Run {
         let commanded = Commanded::of(&self.lines, PAYOUT_KEYS);
         let ears = Ears { events: &self.events, dead: &self.dead, unroutable: &self.unroutable };
         let mut check = Check::new(&commanded, &self.lines, ears);
-        self.rows.iter().for_each(|row| check.row(row));
+        for row in &self.rows {
+            check.row(row);
+        }
         check.end()
     }
 }

@@ -11,8 +11,10 @@ const LATE: &str = "2026-01-01T11:00:00Z";
 /// What comes of these rows.
 fn replayed(lines: &[Line], rows: &[Row]) -> Replayed {
     let commanded = Commanded::of(lines, PAYOUT_KEYS);
-    let mut replay = Replay::new(&commanded, lines, Duration::from_secs(60), Vec::new());
-    rows.iter().for_each(|row| replay.row(row));
+    let mut replay = Replay::new(&commanded, lines, Duration::from_mins(1), Vec::new());
+    for row in rows {
+        replay.row(row);
+    }
     replay.end().0
 }
 
@@ -197,4 +199,46 @@ fn an_account_that_came_meanwhile_need_not_have_been_seen() {
     };
     assert_eq!(fine(&lines, &rows(40 * SECOND)).saw_older, 1);
     wrong(&lines, &rows(75 * SECOND), "decided otherwise");
+}
+
+#[test]
+fn a_hold_period_ends_when_it_should_and_the_commission_matures_then() {
+    let data = json!({
+        "customer": "anna", "amount": "10", "currency": "EUR", "available_at": "2026-11-18T11:06:50Z",
+    });
+    let lines = [shop("p", true, EARLY), line(Kind::New, &command("commission.credit", "c", EARLY, data))];
+    let account = |balance: &str, pending: &str, version: i64| {
+        json!({
+            "balance": balance, "held": "0.00", "pending": pending, "available": balance, "currency": "EUR",
+            "version": version,
+        })
+    };
+    let held = |available_at: &str| {
+        let account = account("0.00", "10.00", 1);
+        let told = json!({
+            "customer": "anna", "amount": "10.00", "currency": "EUR", "account": account, "available_at": available_at,
+        });
+        row(&lines[1], 2 * SECOND, &[("commission.held", told)])
+    };
+    let matured = |after: i64| {
+        let entry = json!({ "id": "7-1", "kind": "commission", "amount": "10.00", "balance_after": "10.00" });
+        let account = account("10.00", "0.00", 2);
+        let told = json!({ "customer": "anna", "amount": "10.00", "currency": "EUR", "account": account, "entry": entry });
+        let mut row = row(&lines[1], after, &[("commission.matured", told)]);
+        (row.source, row.id) = (crate::inbox::MATURITY.to_owned(), row.hash.clone());
+        row
+    };
+    let shop = registered(&lines[0], SECOND, true);
+    let right = held("2026-11-18T11:06:50Z");
+    assert_eq!(fine(&lines, &[shop.clone(), right.clone(), matured(10 * SECOND)]).matured, 1);
+    wrong(&lines, &[shop.clone(), held("2026-11-18T11:06:51Z")], "available at another time");
+    wrong(&lines, &[shop.clone(), right.clone(), matured(9 * SECOND)], "decided otherwise");
+    wrong(
+        &lines,
+        &[shop.clone(), right.clone(), matured(10 * SECOND), matured(11 * SECOND)],
+        "decided otherwise",
+    );
+    let mut other = matured(10 * SECOND);
+    other.id = "00".repeat(16);
+    wrong(&lines, &[shop, right, other], "another commission");
 }

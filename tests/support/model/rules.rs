@@ -20,7 +20,7 @@ pub(super) enum No {
     Waits(Awaited, &'static str),
 }
 
-type Answer<T> = Result<T, No>;
+pub(super) type Answer<T> = Result<T, No>;
 
 fn refuse<T>(code: &'static str) -> Answer<T> {
     Err(No::Refused(code))
@@ -283,7 +283,7 @@ impl Model {
     }
 
     /// The entry that is named, by its command or by Saldo's id, which is never waited for.
-    fn entry(&self, c: &Command) -> Answer<(AccountKey, usize)> {
+    pub(super) fn entry(&self, c: &Command) -> Answer<(AccountKey, usize)> {
         if let Some(id) = c.data["entry"].as_str() {
             let (number, place) = id.split_once('-').unwrap();
             let (number, place): (i64, usize) = (number.parse().unwrap(), place.parse().unwrap());
@@ -306,7 +306,7 @@ impl Model {
     }
 
     /// The withdrawal that is named, by its request or by Saldo's id, which is never waited for.
-    fn withdrawal(&self, c: &Command) -> Answer<Key> {
+    pub(super) fn withdrawal(&self, c: &Command) -> Answer<Key> {
         if let Some(id) = c.data["withdrawal"].as_str() {
             let from = (c.merchant(), String::new(), String::new());
             let mut own =

@@ -1,11 +1,14 @@
 //! What a decision saw of what it did not lock: shops, customers, what it names, whether there is an account. Another
 //! transaction may have changed those between the reading and the commit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Awaited, Command, Customer, Merchant, Model, Told};
+use super::{
+    Account, AccountKey, Awaited, Command, Commission, Customer, Key, Known, Merchant, Model, Told,
+    Withdrawal,
+};
 
 /// A command's merchant as it was once.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +31,19 @@ pub struct View {
     pub nothing_named: bool,
 }
 
+/// All that a command can change, as it was.
+#[derive(Debug, Clone)]
+pub struct Before {
+    merchant: (String, Option<Merchant>),
+    customer: Option<((String, String), Option<Customer>)>,
+    accounts: Vec<(AccountKey, Option<Account>)>,
+    /// The command and what it names.
+    keys: Vec<Named>,
+}
+
+/// A key with what there is under it.
+type Named = (Key, Option<Known>, Option<Commission>, Option<Withdrawal>);
+
 impl MerchantThen {
     /// Whether it was registered.
     pub fn is_known(&self) -> bool {
@@ -48,7 +64,7 @@ impl Command {
 
     /// Whether nothing that is decided tells it from another of the same content: of puts, the time does.
     pub fn is_as_good_as(&self, other: &Self) -> bool {
-        self.user == other.user && (self.time == other.time || !self.name.ends_with(".put"))
+        self.user == other.user && (self.time == other.time || self.worker() != "directory")
     }
 
     /// The withdrawal that it names by Saldo's id.
@@ -73,6 +89,59 @@ impl Model {
     pub fn has_account(&self, command: &Command) -> bool {
         let named = command.customer_id().is_some() && command.data["currency"].is_string();
         named && self.accounts.contains_key(&command.account())
+    }
+
+    /// When the hold period of the commission ends that this command brought, if it has not ended.
+    pub fn available_at(&self, command: &Key) -> Option<i64> {
+        self.commissions.get(command)?.available_at
+    }
+
+    /// All that this command can change.
+    pub fn before(&self, command: &Command) -> Before {
+        let mut keys = vec![command.key.clone()];
+        keys.extend(command.names());
+        keys.extend(command.withdrawal_id().and_then(|_| self.withdrawal(command).ok()));
+        let mut accounts = BTreeSet::new();
+        if command.customer_id().is_some() && command.currency().is_string() {
+            accounts.insert(command.account());
+        }
+        for key in &keys {
+            accounts.extend(self.commissions.get(key).map(|commission| commission.account.clone()));
+            accounts.extend(self.withdrawals.get(key).map(|withdrawal| withdrawal.account.clone()));
+            accounts.extend(self.commands.get(key).and_then(|known| Some(known.entry.clone()?.0)));
+        }
+        if command.data["entry"].is_string() {
+            accounts.extend(self.entry(command).ok().map(|(account, _)| account));
+        }
+        let of = |key: Key| {
+            let (commission, withdrawal) = (self.commissions.get(&key), self.withdrawals.get(&key));
+            let (commission, withdrawal) = (commission.cloned(), withdrawal.cloned());
+            (key.clone(), self.commands.get(&key).cloned(), commission, withdrawal)
+        };
+        let account = |key: AccountKey| (key.clone(), self.accounts.get(&key).cloned());
+        Before {
+            merchant: (command.merchant(), self.merchant_now(command).0),
+            customer: self.customer_now(command).map(|now| (command.customer(), now.0)),
+            accounts: accounts.into_iter().map(account).collect(),
+            keys: keys.into_iter().map(of).collect(),
+        }
+    }
+
+    /// Takes back what has been decided since.
+    pub fn restore(&mut self, before: Before) {
+        let Before { merchant, customer, accounts, keys } = before;
+        replaced(&mut self.merchants, merchant.0, merchant.1);
+        if let Some((key, customer)) = customer {
+            replaced(&mut self.customers, key, customer);
+        }
+        for (key, account) in accounts {
+            replaced(&mut self.accounts, key, account);
+        }
+        for (key, known, commission, withdrawal) in keys {
+            replaced(&mut self.commands, key.clone(), known);
+            replaced(&mut self.commissions, key.clone(), commission);
+            replaced(&mut self.withdrawals, key, withdrawal);
+        }
     }
 
     /// Decides a command that saw this, and otherwise how things are.
