@@ -104,26 +104,13 @@ fn merchants(story: &str) -> [String; 2] {
     [format!("{story}-a"), format!("{story}-b")]
 }
 
-/// What a worker understands of a message.
-#[derive(Debug)]
-pub(crate) struct Understood {
-    /// The only routing key it may have.
-    pub(crate) routing_key: String,
-    /// What makes it the same content.
-    pub(crate) content: ContentHash,
-    /// Whether somebody must be vouched for.
-    pub(crate) needs_user: bool,
-}
-
-/// What this worker would understand.
+/// What a worker's reader says that a message's content is.
 ///
 /// # Errors
 /// Nothing: it is malformed.
-pub(crate) fn understood(worker: &str, body: &[u8]) -> Result<Understood, Malformed> {
-    fn read<C: Commands>(body: &[u8]) -> Result<Understood, Malformed> {
-        let received = Received::<C>::read(body)?;
-        let (routing_key, needs_user) = (received.routing_key(), received.command.needs_user());
-        Ok(Understood { routing_key, content: received.content, needs_user })
+pub(crate) fn content(worker: &str, body: &[u8]) -> Result<ContentHash, Malformed> {
+    fn read<C: Commands>(body: &[u8]) -> Result<ContentHash, Malformed> {
+        Received::<C>::read(body).map(|received| received.content)
     }
     match worker {
         "commissions" => read::<CommissionCommand>(body),
@@ -254,25 +241,25 @@ impl Load {
     /// A key again, with another content.
     fn conflict(&mut self, moment: Moment<'_>) -> Option<Line> {
         let first = self.remembered().filter(|line| line.kind == Kind::New)?;
+        let body: Value = serde_json::from_slice(&first.body).unwrap();
         let (merchant, source, id) = first.key?;
         let (story, side) = merchant.rsplit_once('-')?;
-        let stand_in = MERCHANTS[usize::from(side == "b")];
-        let name = story::name(&json!({ "type": first.routing_key.split_once('.')?.1 }));
+        let (merchants, stand_in) = (merchants(story), MERCHANTS[usize::from(side == "b")]);
         let place = self.rng.random_range(0..STORIES);
-        let sent = self.stories[place].writer.other(name, stand_in, [&source, &id]);
-        let mut line = self.command(Kind::Conflict, sent.message.clone(), &merchants(story), moment);
-        let content = |line: &Line| Some(understood(line.worker?, &line.body).ok()?.content);
-        if line.worker == first.worker
-            && content(&line) == Some(understood(first.worker?, &first.body).ok()?.content)
-        {
-            let mut message = sent.message;
-            // An amount that no story has.
-            message["type"] = json!("commission.credit.v1");
-            message["data"] =
-                json!({ "merchant": stand_in, "customer": "anna", "amount": "777.77", "currency": "EUR" });
-            line = self.command(Kind::Conflict, message, &merchants(story), moment);
+        let mut message =
+            self.stories[place].writer.other(story::name(&body), stand_in, [&source, &id]).message;
+        // So that two with the same content are the same altogether.
+        message["time"] = body["time"].clone();
+        let line = self.command(Kind::Conflict, message.clone(), &merchants, moment);
+        let content = |worker: Option<&str>, body: &[u8]| content(worker?, body).ok();
+        if content(line.worker, &line.body) != content(first.worker, &first.body) {
+            return Some(line);
         }
-        Some(line)
+        // An amount that no story has.
+        message["type"] = json!("commission.credit.v1");
+        message["data"] =
+            json!({ "merchant": stand_in, "customer": "anna", "amount": "777.77", "currency": "EUR" });
+        Some(self.command(Kind::Conflict, message, &merchants, moment))
     }
 
     /// A command that is spoilt.
