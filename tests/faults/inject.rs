@@ -22,7 +22,7 @@ const BACKLOG: Duration = Duration::from_secs(1);
 /// How long after a purge everything that was under way to the queue has been confirmed, or is sent again anyway.
 const UNDER_WAY: Duration = Duration::from_secs(11);
 
-/// RabbitMQ's limits: what its configuration says, and what it always exceeds.
+/// The broker's limits: what its configuration says, and what it always exceeds.
 const MUCH_MEMORY: &str = "1GiB";
 const NO_MEMORY: &str = "1MB";
 
@@ -99,10 +99,14 @@ impl Injector {
             Fault::BrokerKilled => self.servers.lock().await.kill_rabbitmq().await,
             Fault::BrokerCloses => self.servers.lock().await.close_connections(&self.world.name).await?,
             Fault::BrokerAlarm => {
-                DECIDING.into_iter().for_each(|worker| self.crew.freeze(worker));
+                for worker in DECIDING {
+                    self.crew.freeze(worker);
+                }
                 sleep(BACKLOG).await;
                 let limited = self.servers.lock().await.limit_memory(NO_MEMORY).await;
-                DECIDING.into_iter().for_each(|worker| self.crew.resume(worker));
+                for worker in DECIDING {
+                    self.crew.resume(worker);
+                }
                 limited?;
             }
             Fault::Purge(worker) => self.purge(worker).await?,

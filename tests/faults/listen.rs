@@ -123,7 +123,9 @@ impl Heard {
         match from {
             Queue::Events => {
                 state.deliveries += 1;
-                if let Err(problem) = state.event(&delivery.data, delivery.routing_key.as_str(), message_id) {
+                if let Err(problem) =
+                    state.event(&delivery.data, delivery.routing_key.as_str(), message_id.as_deref())
+                {
                     state.problem(problem);
                 }
             }
@@ -147,10 +149,10 @@ impl State {
         }
     }
 
-    fn event(&mut self, body: &[u8], routing_key: &str, message_id: Option<String>) -> Result<(), String> {
+    fn event(&mut self, body: &[u8], routing_key: &str, message_id: Option<&str>) -> Result<(), String> {
         let shown = || String::from_utf8_lossy(body);
         let text = str::from_utf8(body).map_err(|_| format!("an event is not UTF-8: {}", shown()))?;
-        if let Some(first) = message_id.as_ref().and_then(|id| self.events.get(id)) {
+        if let Some(first) = message_id.and_then(|id| self.events.get(id)) {
             let same = **first == *text;
             return if same { Ok(()) } else { Err(format!("an event has two contents: {first} and {text}")) };
         }
@@ -160,7 +162,7 @@ impl State {
             text.ok_or_else(|| format!("an event has no {field}: {text:?}", text = shown()))
         };
         let (id, merchant) = (field(&event, "id")?, field(&event["data"], "merchant")?);
-        if message_id.as_ref() != Some(&id) {
+        if message_id != Some(&*id) {
             return Err(format!("an event has another message_id, {message_id:?}: {text}"));
         }
         let name = field(&event, "type")?;

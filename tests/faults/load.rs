@@ -104,33 +104,13 @@ fn merchants(story: &str) -> [String; 2] {
     [format!("{story}-a"), format!("{story}-b")]
 }
 
-/// What a worker understands of a message.
-#[derive(Debug)]
-pub(crate) struct Understood {
-    /// The only routing key it may have.
-    #[cfg(test)]
-    pub(crate) routing_key: String,
-    /// What makes it the same content.
-    pub(crate) content: ContentHash,
-    /// Whether somebody must be vouched for.
-    #[cfg(test)]
-    pub(crate) needs_user: bool,
-}
-
-/// What this worker would understand.
+/// What a worker's reader says that a message's content is.
 ///
 /// # Errors
 /// Nothing: it is malformed.
-pub(crate) fn understood(worker: &str, body: &[u8]) -> Result<Understood, Malformed> {
-    fn read<C: Commands>(body: &[u8]) -> Result<Understood, Malformed> {
-        let received = Received::<C>::read(body)?;
-        Ok(Understood {
-            content: received.content,
-            #[cfg(test)]
-            routing_key: received.routing_key(),
-            #[cfg(test)]
-            needs_user: received.command.needs_user(),
-        })
+pub(crate) fn content(worker: &str, body: &[u8]) -> Result<ContentHash, Malformed> {
+    fn read<C: Commands>(body: &[u8]) -> Result<ContentHash, Malformed> {
+        Received::<C>::read(body).map(|received| received.content)
     }
     match worker {
         "commissions" => read::<CommissionCommand>(body),
@@ -151,7 +131,7 @@ impl Line {
 
     /// What makes it the same command again; `None`: it cannot be read.
     pub(crate) fn content(&self) -> Option<ContentHash> {
-        understood(self.worker?, &self.body).ok().map(|understood| understood.content)
+        content(self.worker?, &self.body).ok()
     }
 
     fn new(kind: Kind, routing_key: String, body: Vec<u8>) -> Self {
@@ -266,23 +246,25 @@ impl Load {
     /// A key again, with another content.
     fn conflict(&mut self, moment: Moment<'_>) -> Option<Line> {
         let first = self.remembered().filter(|line| line.kind == Kind::New)?;
-        let first_content = first.content();
+        let body: Value = serde_json::from_slice(&first.body).unwrap();
         let (merchant, source, id) = first.key?;
         let (story, side) = merchant.rsplit_once('-')?;
-        let stand_in = MERCHANTS[usize::from(side == "b")];
-        let name = story::name(&json!({ "type": first.routing_key.split_once('.')?.1 }));
+        let (merchants, stand_in) = (merchants(story), MERCHANTS[usize::from(side == "b")]);
         let place = self.rng.random_range(0..STORIES);
-        let sent = self.stories[place].writer.other(name, stand_in, [&source, &id]);
-        let mut line = self.command(Kind::Conflict, sent.message.clone(), &merchants(story), moment);
-        if line.worker == first.worker && line.content() == first_content {
-            let mut message = sent.message;
-            // An amount that no story has.
-            message["type"] = json!("commission.credit.v1");
-            message["data"] =
-                json!({ "merchant": stand_in, "customer": "anna", "amount": "777.77", "currency": "EUR" });
-            line = self.command(Kind::Conflict, message, &merchants(story), moment);
+        let mut message =
+            self.stories[place].writer.other(story::name(&body), stand_in, [&source, &id]).message;
+        // So that two with the same content are the same altogether.
+        message["time"] = body["time"].clone();
+        let line = self.command(Kind::Conflict, message.clone(), &merchants, moment);
+        let content = |worker: Option<&str>, body: &[u8]| content(worker?, body).ok();
+        if content(line.worker, &line.body) != content(first.worker, &first.body) {
+            return Some(line);
         }
-        Some(line)
+        // An amount that no story has.
+        message["type"] = json!("commission.credit.v1");
+        message["data"] =
+            json!({ "merchant": stand_in, "customer": "anna", "amount": "777.77", "currency": "EUR" });
+        Some(self.command(Kind::Conflict, message, &merchants, moment))
     }
 
     /// A command that is spoilt.

@@ -2,7 +2,7 @@
 //!
 //!     deploy/local/servers --unstarted cargo run -p tests --bin faults -- --minutes 10 --seed 1
 //!
-//! All five workers run as processes, each behind connections that can be cut, with a PostgreSQL and a RabbitMQ that are
+//! All five workers run as processes, each behind connections that can be cut, with a Postgres and a broker that are
 //! killed and a mail server that misbehaves. Publishers keep a journal of what the broker confirmed. Afterwards everything
 //! is given time to drain, and what the ledger, the broker and the mail server have is held against the journal and against
 //! [`tests::model`].

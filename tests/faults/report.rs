@@ -11,7 +11,7 @@ use tests::{ReceivedMail, World};
 
 use crate::check::{self, Ears, Findings};
 use crate::crew::{self, Log};
-use crate::inbox::{Commanded, Moment};
+use crate::inbox::Commanded;
 use crate::journal::Journal;
 use crate::listen::Heard;
 use crate::mails::{self, Mailed};
@@ -108,10 +108,9 @@ impl Report {
         let (events, dead, unroutable) = (heard.events(), heard.dead(), heard.unroutable());
         let ears = Ears { events: &events, dead: &dead, unroutable: &unroutable };
         let mut database = world.superuser().await;
-        let findings = check::check(&mut database, &commanded, &lines, ears, Moment::Commit).await;
+        let findings = check::check(&mut database, &commanded, &lines, ears).await;
         self.findings = self.taken(findings);
-        let replayed =
-            replay::replay(&mut database, &commanded, &lines, crew::PATIENCE, Moment::Commit).await;
+        let replayed = replay::replay(&mut database, &commanded, &lines, crew::PATIENCE).await;
         self.replayed = self.taken(replayed);
         let mailed = mails::check_mails(&mut database, &self.replayed.withdrawals, received).await;
         self.mailed = self.taken(mailed);

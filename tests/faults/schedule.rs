@@ -17,9 +17,9 @@ pub(crate) type Worker = &'static str;
 /// The other end of a worker's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Peer {
-    /// RabbitMQ.
+    /// The broker.
     Broker,
-    /// PostgreSQL.
+    /// The database.
     Ledger,
 }
 
@@ -34,17 +34,17 @@ pub(crate) enum Fault {
     Freeze(Worker),
     /// SIGTERM; it must end well, and is started again.
     Terminate(Worker),
-    /// RabbitMQ is shut down in good order, and started again when it is over.
+    /// The broker is shut down in good order, and started again when it is over.
     BrokerStops,
     /// SIGKILL.
     BrokerKilled,
-    /// RabbitMQ closes every connection.
+    /// The broker closes every connection.
     BrokerCloses,
-    /// RabbitMQ is short of memory, and blocks publishers, while a backlog waits.
+    /// The broker is short of memory, and blocks publishers, while a backlog waits.
     BrokerAlarm,
     /// A worker's queue is emptied.
     Purge(Worker),
-    /// PostgreSQL is stopped in immediate mode.
+    /// The database is stopped in immediate mode.
     LedgerStops,
     /// SIGKILL, to its children as well.
     LedgerKilled,
@@ -170,7 +170,7 @@ fn card(fault: Fault, shortest: u64, longest: u64) -> Card {
     Card { fault, lasts: [shortest * SECOND, longest * SECOND], undoing: 0 }
 }
 
-/// RabbitMQ takes about six seconds to shut down, and as many to start.
+/// The broker takes about six seconds to shut down, and as many to start.
 fn servers() -> Vec<Card> {
     vec![
         Card { undoing: 13 * SECOND, ..card(Fault::BrokerStops, 1, 8) },
@@ -264,7 +264,7 @@ fn deal(mut rng: StdRng, cards: &[Card], [shortest, longest]: [u64; 2], length: 
 }
 
 #[cfg(test)]
-mod tests {
+mod test {
     use std::collections::BTreeSet;
 
     use super::*;

@@ -1,4 +1,4 @@
-//! PostgreSQL and RabbitMQ as processes of this run's own, to be stopped and killed.
+//! Postgres and the broker as processes of this run's own, to be stopped and killed.
 //!
 //! `deploy/local/servers --unstarted` has made them and says where their launchers are. They end with this process, however
 //! it ends.
@@ -80,7 +80,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.ended().is_none() {
-            // PostgreSQL takes its children along; RabbitMQ's data goes with the run.
+            // Postgres takes its children along; the broker's data goes with the run.
             self.signal(if self.name == "postgres" { Signal::QUIT } else { Signal::KILL });
             let _ = self.child.wait();
         }
@@ -117,12 +117,12 @@ impl Servers {
         servers
     }
 
-    /// PostgreSQL is asked to stop at once, and is gone.
+    /// Postgres is asked to stop at once, and is gone.
     pub(crate) async fn stop_postgres(&mut self) {
         self.postgres.end(Signal::QUIT).await;
     }
 
-    /// PostgreSQL is killed, its children too.
+    /// Postgres is killed, its children too.
     pub(crate) async fn kill_postgres(&mut self) {
         let children = self.postgres.children();
         self.postgres.signal(Signal::KILL);
@@ -132,29 +132,29 @@ impl Servers {
         self.postgres.end(Signal::KILL).await;
     }
 
-    /// PostgreSQL is started, and answers.
+    /// Postgres is started, and answers.
     pub(crate) async fn start_postgres(&mut self) {
         self.postgres = launch_postgres(&self.launchers);
         self.await_postgres().await;
     }
 
-    /// RabbitMQ is asked to stop, and is gone.
+    /// The broker is asked to stop, and is gone.
     pub(crate) async fn stop_rabbitmq(&mut self) {
         self.rabbitmq.end(Signal::TERM).await;
     }
 
-    /// RabbitMQ is killed.
+    /// The broker is killed.
     pub(crate) async fn kill_rabbitmq(&mut self) {
         self.rabbitmq.end(Signal::KILL).await;
     }
 
-    /// RabbitMQ is started, and answers.
+    /// The broker is started, and answers.
     pub(crate) async fn start_rabbitmq(&mut self) {
         self.rabbitmq = Process::launch(&self.launchers, "rabbitmq", &[]);
         self.await_rabbitmq().await;
     }
 
-    /// Publishers are blocked while RabbitMQ uses more memory than this.
+    /// Publishers are blocked while the broker uses more memory than this.
     pub(crate) async fn limit_memory(&self, limit: &str) -> Result<(), String> {
         self.rabbitmqctl(&["set_vm_memory_high_watermark", "absolute", limit]).await
     }
@@ -186,7 +186,7 @@ impl Servers {
         }
     }
 
-    /// RabbitMQ opens this listener last.
+    /// The broker opens this listener last.
     async fn await_rabbitmq(&mut self) {
         let url = std::env::var("SALDO_TEST_AMQP_URL").unwrap();
         let (address, began) = (url.rsplit_once('@').unwrap().1.to_owned(), Instant::now());

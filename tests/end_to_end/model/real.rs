@@ -12,7 +12,7 @@ use directory::Directory;
 use ledger::decide::ItemOrigin;
 use ledger::store::{Settings, Waiters};
 use ledger::{Failure, Item, Rules, Store, Verdict};
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::PgConnection;
 use tests::World;
 use tests::model::tables::{Tables, Whose, numbers};

@@ -1,5 +1,7 @@
 //! The same command in other words.
 
+use std::fmt::Write as _;
+
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
@@ -68,7 +70,7 @@ fn string(text: &str, rng: &mut StdRng, to: &mut String) {
     to.push('"');
     for char in text.chars() {
         if rng.random_ratio(1, 8) || !char.is_ascii_graphic() || ['"', '\\'].contains(&char) {
-            to.push_str(&format!("\\u{:04x}", u32::from(char)));
+            write!(to, "\\u{:04x}", u32::from(char)).unwrap();
         } else {
             to.push(char);
         }
