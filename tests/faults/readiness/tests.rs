@@ -180,7 +180,7 @@ fn what_overlaps_is_recovered_from_together_and_what_was_over_before_is_not_coun
     let frozen = done(Fault::Freeze(COMMISSIONS), 280, 295);
     let truth = truth(&[cut, slow, frozen], 900, &[(0, Ready), (110, Not), (320, Ready)]);
     let recoveries =
-        vec![recovery("worker stopped for a while", 1, 20, 20), recovery("network slow", 1, 20, 20)];
+        vec![recovery("network slow", 1, 20, 20), recovery("worker stopped for a while", 1, 20, 20)];
     assert_eq!(truth, Truth { recoveries, ..Truth::default() });
 }
 
