@@ -7,7 +7,7 @@ _list:
 up *options:
     deploy/local/up {{ options }}
 
-# All checks and tests, or the steps named: format, lint, test, queries, demo
+# All checks and tests, or the steps named: format, lint, test, faults, queries, demo
 test *steps:
     tests/run {{ steps }}
 
@@ -18,6 +18,11 @@ lint:
 # The end-to-end tests, or those whose names contain NAME, with servers of their own
 e2e *name:
     deploy/local/servers cargo test --workspace --test '*' {{ name }}
+
+# Everything around the workers breaks: [--minutes N] [--seed S] [--rate N] [--verbose]
+faults *options:
+    cargo build -p tests --bins
+    deploy/local/servers --unstarted cargo run -q -p tests --bin faults -- {{ options }}
 
 # The benchmark, with servers of its own: [COMMANDS] [CUSTOMERS]
 bench *options:

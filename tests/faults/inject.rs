@@ -19,6 +19,9 @@ const DELAY: Duration = Duration::from_millis(500);
 /// For how long workers are frozen so that a backlog waits for what comes next.
 const BACKLOG: Duration = Duration::from_secs(1);
 
+/// The broker is back within this, whatever happens to it.
+const BROKER_IS_BACK: Duration = Duration::from_mins(1);
+
 /// How long after a purge everything that was under way to the queue has been confirmed, or is sent again anyway.
 const UNDER_WAY: Duration = Duration::from_secs(11);
 
@@ -75,11 +78,17 @@ impl Injector {
 
     async fn carry_out(&self, Planned { fault, lasts, .. }: Planned) -> Result<Done, String> {
         let began = now();
-        self.begin(fault, lasts).await?;
+        if let Fault::KillAt(worker, point) = fault {
+            let came = self.crew.kill_at(worker, point, lasts).await;
+            // One that does not come to the point in time is killed anyway.
+            let fault = if came { fault } else { Fault::Kill(worker) };
+            return Ok(Done { fault, began, in_effect: [began, now()], ended: now() });
+        }
+        self.begin(fault).await?;
         let from = now();
         if let Fault::LedgerCloses = fault {
             self.close_again_and_again(lasts).await?;
-        } else if !matches!(fault, Fault::KillAt(..)) {
+        } else {
             sleep(lasts).await;
         }
         let until = now();
@@ -87,12 +96,9 @@ impl Injector {
         Ok(Done { fault, began, in_effect: [from, until], ended: now() })
     }
 
-    async fn begin(&self, fault: Fault, lasts: Duration) -> Result<(), String> {
+    async fn begin(&self, fault: Fault) -> Result<(), String> {
         match fault {
             Fault::Kill(worker) => self.crew.kill(worker).await,
-            Fault::KillAt(worker, point) => {
-                self.crew.kill_at(worker, point, lasts).await;
-            }
             Fault::Freeze(worker) => self.crew.freeze(worker),
             Fault::Terminate(worker) => self.crew.terminate(worker).await,
             Fault::BrokerStops => self.servers.lock().await.stop_rabbitmq().await,
@@ -132,7 +138,7 @@ impl Injector {
                 mail.at(Step::Message).times(3).closes();
                 mail.at(Step::Quit).closes();
             }
-            Fault::LedgerCloses => {}
+            Fault::KillAt(..) | Fault::LedgerCloses => {}
         }
         Ok(())
     }
@@ -171,21 +177,20 @@ impl Injector {
         Ok(())
     }
 
-    /// Empties a worker's queue while something waits in it. The broker may be away for a moment.
+    /// Empties a worker's queue while something waits in it. The broker may be away for a while.
     async fn purge(&self, worker: Worker) -> Result<(), String> {
-        self.crew.freeze(worker);
-        sleep(BACKLOG).await;
         let path = format!("queues/{}/{}/contents", self.world.name, worker::topology::queue(worker));
-        let mut purged = self.world.try_manage("DELETE", &path, None).await;
-        for _ in 0..20 {
-            if purged.is_ok() {
-                break;
+        let began = Instant::now();
+        loop {
+            self.crew.freeze(worker);
+            sleep(BACKLOG).await;
+            let purged = self.world.try_manage("DELETE", &path, None).await;
+            self.crew.resume(worker);
+            if purged.is_ok() || began.elapsed() > BROKER_IS_BACK {
+                return purged.map(drop);
             }
-            sleep(Duration::from_secs(1)).await;
-            purged = self.world.try_manage("DELETE", &path, None).await;
+            sleep(BACKLOG).await;
         }
-        self.crew.resume(worker);
-        purged.map(drop)
     }
 
     async fn admin(&self) -> Result<PgConnection, String> {

@@ -2,7 +2,8 @@
 //!
 //! Four tracks run side by side, each with one fault at a time: the servers', the workers', the network's, and one for
 //! mail and queues. A track deals its faults like cards: each comes up once, in random order, before any comes up again.
-//! A longer run begins with the same faults as a shorter one.
+//! Now and then all of them rest, so that one can see how soon everybody is well again. A longer run begins with the same
+//! faults as a shorter one.
 
 use std::time::Duration;
 
@@ -166,6 +167,10 @@ struct Card {
 
 const SECOND: u64 = 1000;
 
+/// Of every so many seconds the last ones are a rest.
+const ROUND: u64 = 90 * SECOND;
+const REST: u64 = 12 * SECOND;
+
 fn card(fault: Fault, shortest: u64, longest: u64) -> Card {
     Card { fault, lasts: [shortest * SECOND, longest * SECOND], undoing: 0 }
 }
@@ -254,7 +259,11 @@ fn deal(mut rng: StdRng, cards: &[Card], [shortest, longest]: [u64; 2], length: 
         }
         let Some(Card { fault, lasts: [least, most], undoing }) = deck.pop() else { return plan };
         now += rng.random_range(shortest * SECOND..=longest * SECOND);
-        let (at, lasts) = (Duration::from_millis(now), Duration::from_millis(rng.random_range(least..=most)));
+        let lasts = rng.random_range(least..=most);
+        if now % ROUND + lasts + undoing > ROUND - REST {
+            now = now.next_multiple_of(ROUND);
+        }
+        let (at, lasts) = (Duration::from_millis(now), Duration::from_millis(lasts));
         now += u64::try_from(lasts.as_millis()).unwrap() + undoing;
         if Duration::from_millis(now) > length {
             return plan;
@@ -290,8 +299,17 @@ mod test {
     }
 
     #[test]
-    fn everything_goes_wrong_within_a_quarter_of_an_hour() {
-        let tracks = tracks(11, MINUTES * 3 / 2);
+    fn all_tracks_rest_at_the_same_time() {
+        let rests = |at: Duration| at.as_millis() % u128::from(ROUND) > u128::from(ROUND - REST);
+        for Track { name, plan } in tracks(5, MINUTES) {
+            let at_rest = |planned: &&Planned| rests(planned.at) || rests(planned.at + planned.lasts);
+            assert_eq!(plan.iter().find(at_rest), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn everything_goes_wrong_within_twenty_minutes() {
+        let tracks = tracks(11, MINUTES * 2);
         let faults: BTreeSet<_> =
             tracks.iter().flat_map(|track| &track.plan).map(|planned| planned.fault).collect();
         let cards = [servers(), workers(), network(), mail_and_queues()];
