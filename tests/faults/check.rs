@@ -25,7 +25,7 @@ pub(crate) struct Findings {
     pub(crate) problems: Vec<String>,
     /// Different commands that were recorded.
     pub(crate) commands: usize,
-    /// Copies of a command, published by whoever or sent again by the publisher, that had no effect of their own.
+    /// Copies of a command that were published and had no effect of their own.
     pub(crate) duplicates: usize,
     /// Commands under a key that was used with other content.
     pub(crate) conflicts: usize,
@@ -202,8 +202,13 @@ impl<'c> Check<'c> {
             }
             Kind::Malformed(why) => {
                 self.findings.malformed += 1;
-                if letters.is_empty() {
-                    self.problem("malformed, and no dead letter", format!("{} ({why})", name()));
+                let is_read =
+                    |letter: &&DeadLetter| letter.reason.as_deref().is_some_and(|why| why != CONFLICT);
+                if !letters.iter().any(is_read) {
+                    self.problem(
+                        "malformed, and no dead letter that says so",
+                        format!("{} ({why}) {letters:?}", name()),
+                    );
                 }
             }
             Kind::New | Kind::Copy | Kind::Conflict if self.won.contains(&number) => {
@@ -237,7 +242,8 @@ impl<'c> Check<'c> {
         }
     }
 
-    /// Lines beyond the first of each key and content, and sendings beyond the first of each line.
+    /// Confirmed lines beyond the first of each key and content. What a publisher sent again besides is not counted: it may
+    /// never have arrived.
     fn copies(&mut self) {
         let confirmed = |number: &&usize| self.lines[**number].confirmed_at.is_some();
         let mut duplicates = 0;
@@ -248,8 +254,6 @@ impl<'c> Check<'c> {
                 .map(|number| self.commanded.content(**number).map(|ContentHash(hash)| hash))
                 .collect();
             duplicates += numbers.len() - contents.len();
-            let again = numbers.iter().map(|number| self.lines[**number].attempts.saturating_sub(1) as usize);
-            duplicates += again.sum::<usize>();
         }
         self.findings.duplicates = duplicates;
     }

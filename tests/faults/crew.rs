@@ -23,6 +23,7 @@ use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::mails;
 use crate::schedule::{Peer, Worker};
 use member::{Member, Problems, panics};
 use record::{Answer, Watched};
@@ -40,8 +41,10 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// How long all may take to be ready when nothing is wrong.
 const START: Duration = Duration::from_mins(1);
 
-/// Where a run is shorter than what the workers are shipped with.
-const SETTINGS: [(&str, &str); 8] = [
+/// Where a run is shorter, and has less to do, than what the workers are shipped for.
+const SETTINGS: [(&str, &str); 9] = [
+    // What is prefetched is not in the queue when it is purged, and what a batch holds is lost together.
+    ("WORKER__BATCH_COUNT", "25"),
     ("DATABASE__TIMEOUT", "10s"),
     ("WORKER__PUBLISH_TIMEOUT", "10s"),
     ("WORKER__CONNECT_TIMEOUT", "5s"),
@@ -62,7 +65,7 @@ const MAIL_SETTINGS: [(&str, &str); 12] = [
     ("MAIL__CHECK_INTERVAL", "2s"),
     ("MAIL__PER_MINUTE", "100000"),
     ("MAIL__MERCHANT_PER_MINUTE", "100000"),
-    ("MAIL__LINK", "https://shop.example/{merchant}/{withdrawal}"),
+    ("MAIL__LINK", mails::LINK),
     ("DIGEST__AFTER", "5"),
     ("DIGEST__WINDOW", "20s"),
     ("NOTICES__AGE", "5s"),

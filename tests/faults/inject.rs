@@ -1,26 +1,32 @@
 //! Carries faults out: begins one, lets it last, undoes it, and writes down when it was in effect.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use lapin::options::QueuePurgeOptions;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tests::{Disk, MailServer, Step, World};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::crew::Crew;
+use crate::link::{Link, within};
 use crate::publish::Publishers;
-use crate::schedule::{Done, Fault, Planned, Track, Worker};
+use crate::schedule::{Done, Fault, Planned, Track, Worker, now};
 use crate::servers::Servers;
 
 /// How much a slow connection delays, each way.
 const DELAY: Duration = Duration::from_millis(500);
 
 /// For how long workers are frozen so that a backlog waits for what comes next.
-const BACKLOG: Duration = Duration::from_secs(1);
+const BACKLOG: Duration = Duration::from_secs(2);
 
 /// The broker is back within this, whatever happens to it.
 const BROKER_IS_BACK: Duration = Duration::from_mins(1);
+
+/// How much longer than it lasts a fault may take to begin and to undo.
+const STUCK: Duration = Duration::from_mins(3);
 
 /// How long after a purge everything that was under way to the queue has been confirmed, or is sent again anyway.
 const UNDER_WAY: Duration = Duration::from_secs(11);
@@ -44,13 +50,10 @@ pub(crate) struct Injector {
     pub(crate) log: std::sync::Mutex<Vec<Done>>,
     /// What could not be.
     pub(crate) failed: std::sync::Mutex<Vec<String>>,
+    /// Messages that were in queues that were purged.
+    pub(crate) purged: AtomicU32,
     /// Whether every fault is told of.
     pub(crate) verbose: bool,
-}
-
-/// Microseconds since 1970.
-pub(crate) fn now() -> i64 {
-    i64::try_from(time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000).unwrap()
 }
 
 impl Injector {
@@ -62,7 +65,8 @@ impl Injector {
             if matches!(planned.fault, Fault::LedgerFull) && self.disk.is_none() {
                 continue;
             }
-            match self.carry_out(planned).await {
+            let done = timeout(planned.lasts + STUCK, self.carry_out(planned)).await;
+            match done.unwrap_or_else(|_| Err("it does not come to an end".to_owned())) {
                 Ok(done) => {
                     if self.verbose {
                         let lasted =
@@ -84,15 +88,17 @@ impl Injector {
             let fault = if came { fault } else { Fault::Kill(worker) };
             return Ok(Done { fault, began, in_effect: [began, now()], ended: now() });
         }
-        self.begin(fault).await?;
+        let started = self.begin(fault).await;
         let from = now();
-        if let Fault::LedgerCloses = fault {
-            self.close_again_and_again(lasts).await?;
-        } else {
-            sleep(lasts).await;
+        match fault {
+            Fault::LedgerCloses => self.close_again_and_again(lasts).await?,
+            _ if started.is_ok() => sleep(lasts).await,
+            _ => {}
         }
         let until = now();
+        // Also what was only half begun.
         self.undo(fault).await?;
+        started?;
         Ok(Done { fault, began, in_effect: [from, until], ended: now() })
     }
 
@@ -134,8 +140,9 @@ impl Injector {
             Fault::MailHangs => self.mail.lock().await.at(Step::Message).hangs(),
             Fault::MailCuts => {
                 let mail = self.mail.lock().await;
-                // Before it has said that it takes the mail, and, later on, after.
-                mail.at(Step::Message).times(3).closes();
+                // Before it takes a mail, when it has taken it and not said so, and after that.
+                mail.at(Step::Message).times(2).closes();
+                mail.at(Step::Message).times(2).takes_and_closes();
                 mail.at(Step::Quit).closes();
             }
             Fault::KillAt(..) | Fault::LedgerCloses => {}
@@ -179,18 +186,30 @@ impl Injector {
 
     /// Empties a worker's queue while something waits in it. The broker may be away for a while.
     async fn purge(&self, worker: Worker) -> Result<(), String> {
-        let path = format!("queues/{}/{}/contents", self.world.name, worker::topology::queue(worker));
         let began = Instant::now();
         loop {
             self.crew.freeze(worker);
             sleep(BACKLOG).await;
-            let purged = self.world.try_manage("DELETE", &path, None).await;
+            let purged = self.purge_now(worker).await;
             self.crew.resume(worker);
-            if purged.is_ok() || began.elapsed() > BROKER_IS_BACK {
-                return purged.map(drop);
+            match purged {
+                Ok(count) => {
+                    self.purged.fetch_add(count, Ordering::SeqCst);
+                    return Ok(());
+                }
+                Err(why) if began.elapsed() > BROKER_IS_BACK => return Err(why),
+                Err(_) => sleep(BACKLOG).await,
             }
-            sleep(BACKLOG).await;
         }
+    }
+
+    /// How many messages are lost.
+    async fn purge_now(&self, worker: Worker) -> Result<u32, String> {
+        let Link { channel, connection } = Link::open(&self.world.amqp_url(), "faults: purges").await?;
+        let queue = worker::topology::queue(worker);
+        let purged = within(channel.queue_purge(queue.as_str().into(), QueuePurgeOptions::default())).await?;
+        within(connection.close(200, "purged".into())).await?;
+        Ok(purged)
     }
 
     async fn admin(&self) -> Result<PgConnection, String> {

@@ -35,6 +35,7 @@ mod servers;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use clap::Parser;
@@ -48,7 +49,7 @@ use crate::inject::Injector;
 use crate::journal::Journal;
 use crate::listen::{Heard, Listener};
 use crate::publish::Publishers;
-use crate::report::{Report, Run};
+use crate::report::{Report, Run, keep};
 use crate::servers::Servers;
 
 /// The tables whose disk can be full: every worker writes some of them.
@@ -88,7 +89,7 @@ async fn main() -> ExitCode {
 
 async fn run(options: &Options, seed: u64) -> Report {
     let length = Duration::from_secs_f64(options.minutes * 60.0);
-    let mut report = Report::new(seed, length);
+    let mut report = Report::new(seed, length, options.rate);
     let servers = Servers::start().await;
     let world = World::new().await;
     let disk =
@@ -112,6 +113,7 @@ async fn run(options: &Options, seed: u64) -> Report {
         mail: Mutex::new(mail),
         disk: disk.ok(),
         log: std::sync::Mutex::default(),
+        purged: AtomicU32::default(),
         failed: std::sync::Mutex::default(),
         verbose: options.verbose,
     });
@@ -126,7 +128,13 @@ async fn run(options: &Options, seed: u64) -> Report {
         tokio::select! {
             _ = clock.tick() => report::progress(began.elapsed(), injector.log.lock().unwrap().len(), &journal, &heard),
             ended = tracks.join_next() => match ended {
-                Some(track) => track.unwrap(),
+                Some(Ok(())) => {}
+                Some(Err(panic)) => {
+                    // A server does not come back: there is nothing left to check.
+                    report.problems.push(format!("a track ended: {panic}"));
+                    report.logs = keep(seed, None);
+                    return report;
+                }
                 None => break,
             },
         }
@@ -142,13 +150,13 @@ async fn run(options: &Options, seed: u64) -> Report {
     report.publishing = injector.publishers.counts();
 
     let Some(injector) = Arc::into_inner(injector) else { panic!("a track is still being followed") };
-    let Injector { crew, servers, mail, disk, log, failed, .. } = injector;
+    let Injector { crew, servers, mail, disk, log, failed, purged, .. } = injector;
     report.problems.extend(failed.into_inner().unwrap());
-    let log = Run { faults: log.into_inner().unwrap(), crew: crew.end().await };
+    let log = Run { faults: log.into_inner().unwrap(), purged: purged.into_inner(), crew: crew.end().await };
     drop(listener);
     report.check(&world, &journal, &heard, &log, &mail.lock().await.mails()).await;
     if !report.problems.is_empty() {
-        report.logs = log.keep(seed);
+        report.logs = keep(seed, Some(&log.crew));
     }
     drop(disk);
     drop(servers);

@@ -15,7 +15,6 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
 use tests::World;
 use tests::model::Key;
-use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use worker::topology::COMMANDS;
@@ -24,7 +23,7 @@ use crate::journal::{Journal, Kind, Line, message_id};
 use crate::link::{Link, within};
 use crate::listen::Heard;
 use crate::load::{Load, Moment};
-use crate::schedule::Worker;
+use crate::schedule::{Worker, now};
 use waves::Waves;
 
 const PUBLISHERS: usize = 2;
@@ -82,10 +81,6 @@ struct Parcel {
     routing_key: String,
     body: Arc<[u8]>,
     properties: BasicProperties,
-}
-
-fn now() -> i64 {
-    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000).unwrap()
 }
 
 impl Publishers {

@@ -33,6 +33,8 @@ pub(crate) struct Truth {
     pub(crate) slow: Vec<String>,
     /// How long it took to be ready, by kind of fault.
     pub(crate) recoveries: Vec<Recovery>,
+    /// How often nothing was wrong for long enough that one can say.
+    pub(crate) quiet: usize,
 }
 
 /// Of all workers after one kind of fault.
@@ -66,6 +68,10 @@ pub(crate) fn detection(fault: Fault, worker: Worker) -> Option<Duration> {
         F::Silent(_, Peer::Ledger) | F::Deserted(_, Peer::Ledger) => 16,
         // `worker.publish_timeout`, with a backlog; the notifier publishes next to nothing.
         F::BrokerAlarm if worker != NOTIFIER => 20,
+        // Each batch fails, and commands arrive all the time; the notifier may have nothing to write.
+        F::LedgerReadOnly if worker != NOTIFIER => 10,
+        // A full disk has room left in some pages, a busy mail server takes connections, and what is closed or killed once
+        // is there again at once.
         _ => return None,
     };
     Some(Duration::from_secs(seconds))
@@ -75,8 +81,9 @@ pub(crate) fn detection(fault: Fault, worker: Worker) -> Option<Duration> {
 fn concerns(fault: Fault, worker: Worker) -> bool {
     use Fault as F;
     match fault {
-        F::Purge(_) => false,
-        F::Kill(whose)
+        // A worker is frozen while its queue is purged.
+        F::Purge(whose)
+        | F::Kill(whose)
         | F::KillAt(whose, _)
         | F::Freeze(whose)
         | F::Terminate(whose)
@@ -127,6 +134,7 @@ pub(crate) fn judge(faults: &[Done], watched: &[Watched]) -> Truth {
                 Recovered::TooLate(text) => truth.slow.push(text),
                 Recovered::Unknown => {}
             }
+            truth.quiet += usize::from(quiet.is_long());
             truth.slow.extend(quiet.relapses(&smooth));
         }
     }
@@ -172,7 +180,8 @@ fn attentive(done: &Done, faults: &[Done], watched: &Watched) -> Vec<(i64, i64)>
         }
         _ => false,
     };
-    let frozen = faults.iter().filter(|other| other.fault == Fault::Freeze(worker));
+    let frozen = |other: &&Done| [Fault::Freeze(worker), Fault::Purge(worker)].contains(&other.fault);
+    let frozen = faults.iter().filter(frozen);
     let mut breaks: Vec<_> = frozen.map(|other| (other.began, other.ended)).collect();
     breaks.extend(&watched.down);
     breaks.extend(faults.iter().filter(hangs).map(|other| {

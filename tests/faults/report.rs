@@ -24,21 +24,30 @@ use crate::schedule::{Done, Fault};
 const SHOWN: usize = 40;
 
 /// What the workers say of faults that they cannot but notice, if only in their logs: otherwise the fault was none.
-const TRACES: [(Fault, &str); 2] = [(Fault::LedgerReadOnly, "25006"), (Fault::LedgerFull, "53100")];
+const TRACES: [(Fault, &str); 2] = [(Fault::LedgerReadOnly, "(25006)"), (Fault::LedgerFull, "(53100)")];
 
 /// What was done to the workers, and what is left of them.
 pub(crate) struct Run {
     pub(crate) faults: Vec<Done>,
+    /// Messages that were in queues that were purged.
+    pub(crate) purged: u32,
     pub(crate) crew: Log,
 }
 
-impl Run {
-    /// Copies the workers' logs to where they stay.
-    pub(crate) fn keep(&self, seed: u64) -> Option<PathBuf> {
-        let folder = std::env::temp_dir().join(format!("saldo-faults-{seed}"));
-        self.crew.copy_to(&folder).ok().map(|()| folder)
+/// Copies the servers' and the workers' logs to where they stay; `None`: they cannot be.
+pub(crate) fn keep(seed: u64, crew: Option<&Log>) -> Option<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("saldo-faults-{seed}"));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).ok()?;
+    for name in ["postgres", "rabbitmq"] {
+        let log = format!("{name}.log");
+        let kept = std::fs::copy(crate::servers::logs().join(&log), folder.join(&log));
+        kept.ok()?;
     }
+    crew.map_or(Ok(()), |crew| crew.copy_to(&folder)).ok().map(|()| folder)
+}
 
+impl Run {
     /// Kinds of faults that no worker's log has a trace of.
     fn without_effect(&self) -> Vec<String> {
         let logs: Vec<_> = self.crew.files().into_iter().flatten().map(std::fs::read).collect();
@@ -57,17 +66,20 @@ impl Run {
 pub(crate) struct Report {
     seed: u64,
     length: Duration,
+    rate: u32,
     /// What could not be tried here, and why.
     pub(crate) skipped: Vec<String>,
     /// Why the run has failed.
     pub(crate) problems: Vec<String>,
     pub(crate) publishing: Counts,
     pub(crate) drained_in: Duration,
-    /// Where the workers' logs are, after a run that has failed.
+    /// Where the logs are, after a run that has failed.
     pub(crate) logs: Option<PathBuf>,
     /// How often there was a fault of each kind.
     faults: BTreeMap<&'static str, usize>,
     recoveries: Vec<Recovery>,
+    quiet: usize,
+    purged: u32,
     published: usize,
     deliveries: usize,
     processes: u32,
@@ -77,8 +89,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(seed: u64, length: Duration) -> Self {
-        Self { seed, length, ..Self::default() }
+    pub(crate) fn new(seed: u64, length: Duration, rate: u32) -> Self {
+        Self { seed, length, rate, ..Self::default() }
     }
 
     /// Checks all that must hold, and takes the figures down.
@@ -90,6 +102,8 @@ impl Report {
         run: &Run,
         received: &[ReceivedMail],
     ) {
+        self.faults = crate::schedule::kinds().into_iter().map(|kind| (kind, 0)).collect();
+        self.purged = run.purged;
         for done in &run.faults {
             *self.faults.entry(done.fault.kind()).or_default() += 1;
         }
@@ -98,7 +112,7 @@ impl Report {
         self.problems.extend(run.without_effect());
         let truth = readiness::judge(&run.faults, &run.crew.watched);
         self.problems.extend(truth.lies.into_iter().chain(truth.slow));
-        self.recoveries = truth.recoveries;
+        (self.recoveries, self.quiet) = (truth.recoveries, truth.quiet);
         self.problems.extend(heard.problems());
         (self.deliveries, _) = heard.copies();
 
@@ -119,6 +133,35 @@ impl Report {
             self.problems.append(problems);
         }
         self.problems.extend(check::verify(world).await.err());
+        self.problems.extend(self.too_little());
+    }
+
+    /// What must have happened for the rest to mean anything.
+    fn too_little(&self) -> Vec<String> {
+        let Self { findings, replayed, mailed, .. } = self;
+        let wanted = self.rate as usize * usize::try_from(self.length.as_secs()).unwrap_or(usize::MAX) / 3;
+        let purges = self.faults.get("queue purged").copied().unwrap_or(0);
+        let little = [
+            ("messages published", self.published, wanted),
+            ("commands that are not refused", replayed.done, findings.commands / 3),
+            ("commissions that matured", replayed.matured, 1),
+            ("duplicates absorbed", findings.duplicates, 1),
+            ("keys with other content", findings.conflicts, 1),
+            ("malformed messages", findings.malformed, 1),
+            ("unroutable messages", findings.unroutable, 1),
+            ("mails", mailed.mails, 1),
+            ("times that nothing was wrong for long", self.quiet, 1),
+            ("messages in purged queues", self.purged as usize, purges.min(1)),
+        ];
+        let little = little.into_iter().filter(|(_, count, least)| count < least);
+        let mut little: Vec<_> = little
+            .map(|(what, count, least)| format!("too few to say anything: {count} {what}, of {least}"))
+            .collect();
+        // The broker gives up what has killed workers again and again; kills alone must not come to that often.
+        if findings.given_up > findings.commands / 1000 {
+            little.push(format!("{} commands are given up by the broker", findings.given_up));
+        }
+        little
     }
 
     fn taken<T: Default>(&mut self, checked: sqlx::Result<T>) -> T {
@@ -165,14 +208,15 @@ impl fmt::Display for Report {
             "published",
             format!(
                 "{} messages, each confirmed: {} malformed, {} unroutable, {} keys with other content; \
-                 {} sent again, {} connections lost, {} not taken",
+                 {} sent again, {} connections lost, {} not taken, {} purged",
                 self.published,
                 findings.malformed,
                 findings.unroutable,
                 findings.conflicts,
                 publishing.resent,
                 publishing.reconnects,
-                publishing.nacks
+                publishing.nacks,
+                self.purged
             ),
         )?;
         line(
@@ -191,6 +235,13 @@ impl fmt::Display for Report {
             ),
         )?;
         line(
+            "ready",
+            format!(
+                "nothing was wrong for a worker for over 30 s {} times: it was ready in time",
+                self.quiet
+            ),
+        )?;
+        line(
             "mails",
             format!("{} about {} requests, {} of them twice", mailed.mails, mailed.requests, mailed.copies),
         )?;
@@ -205,7 +256,7 @@ impl fmt::Display for Report {
             writeln!(f, "  and {} more", self.problems.len() - SHOWN)?;
         }
         if let Some(logs) = &self.logs {
-            writeln!(f, "the workers' logs: {}", logs.display())?;
+            writeln!(f, "the logs: {}", logs.display())?;
         }
         let verdict = match self.problems.len() {
             0 => "nothing is lost".to_owned(),

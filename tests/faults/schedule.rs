@@ -5,6 +5,7 @@
 //! Now and then all of them rest, so that one can see how soon everybody is well again. A longer run begins with the same
 //! faults as a shorter one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -108,12 +109,22 @@ pub(crate) struct Track {
     pub(crate) plan: Vec<Planned>,
 }
 
+/// Microseconds since 1970.
+pub(crate) fn now() -> i64 {
+    i64::try_from(time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000).unwrap()
+}
+
 impl Fault {
     /// What kind of fault it is, for the report.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Kill(_) => "worker killed",
-            Self::KillAt(..) => "worker killed at a fault point",
+            Self::KillAt(_, "received") => "worker killed when it has received",
+            Self::KillAt(_, "committed") => "worker killed when it has committed",
+            Self::KillAt(_, "published") => "worker killed when it has published",
+            Self::KillAt(_, "leasing") => "notifier killed when leasing a mail",
+            Self::KillAt(_, "leased") => "notifier killed when it has leased a mail",
+            Self::KillAt(..) => "notifier killed when it has handed over a mail",
             Self::Freeze(_) => "worker stopped for a while",
             Self::Terminate(_) => "worker terminated and restarted",
             Self::BrokerStops => "broker stopped",
@@ -143,10 +154,11 @@ impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let kind = self.kind();
         match self {
-            Self::Kill(worker) | Self::Freeze(worker) | Self::Terminate(worker) | Self::Purge(worker) => {
-                write!(f, "{kind}: {worker}")
-            }
-            Self::KillAt(worker, point) => write!(f, "{kind}: {worker}, {point}"),
+            Self::Kill(worker)
+            | Self::KillAt(worker, _)
+            | Self::Freeze(worker)
+            | Self::Terminate(worker)
+            | Self::Purge(worker) => write!(f, "{kind}: {worker}"),
             Self::Cut(worker, peer)
             | Self::Slow(worker, peer)
             | Self::Silent(worker, peer)
@@ -167,9 +179,9 @@ struct Card {
 
 const SECOND: u64 = 1000;
 
-/// Of every so many seconds the last ones are a rest.
-const ROUND: u64 = 90 * SECOND;
-const REST: u64 = 12 * SECOND;
+/// Of every so many seconds the last ones are a rest: longer than everybody may take to be well again.
+const ROUND: u64 = 120 * SECOND;
+const REST: u64 = 35 * SECOND;
 
 fn card(fault: Fault, shortest: u64, longest: u64) -> Card {
     Card { fault, lasts: [shortest * SECOND, longest * SECOND], undoing: 0 }
@@ -181,7 +193,7 @@ fn servers() -> Vec<Card> {
         Card { undoing: 13 * SECOND, ..card(Fault::BrokerStops, 1, 8) },
         Card { undoing: 7 * SECOND, ..card(Fault::BrokerKilled, 0, 8) },
         card(Fault::BrokerCloses, 0, 0),
-        card(Fault::BrokerAlarm, 5, 25),
+        card(Fault::BrokerAlarm, 5, 35),
         Card { undoing: SECOND, ..card(Fault::LedgerStops, 0, 8) },
         Card { undoing: SECOND, ..card(Fault::LedgerKilled, 0, 8) },
         card(Fault::LedgerCloses, 1, 6),
@@ -234,6 +246,12 @@ fn mail_and_queues() -> Vec<Card> {
     cards
 }
 
+/// Every kind of fault that there is.
+pub(crate) fn kinds() -> BTreeSet<&'static str> {
+    let cards = [servers(), workers(), network(), mail_and_queues()];
+    cards.iter().flatten().map(|card| card.fault.kind()).collect()
+}
+
 /// Everything that goes wrong within this time.
 pub(crate) fn tracks(seed: u64, length: Duration) -> Vec<Track> {
     // A name, the cards, and the shortest and longest pause between two of them.
@@ -274,8 +292,6 @@ fn deal(mut rng: StdRng, cards: &[Card], [shortest, longest]: [u64; 2], length: 
 
 #[cfg(test)]
 mod test {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     const MINUTES: Duration = Duration::from_mins(10);
@@ -316,5 +332,13 @@ mod test {
         let missing: Vec<_> =
             cards.iter().flatten().map(|card| card.fault).filter(|fault| !faults.contains(fault)).collect();
         assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    /// `--minutes 3.5 --seed 23`.
+    #[test]
+    fn the_short_run_of_all_tests_has_every_kind_of_fault() {
+        let tracks = tracks(23, Duration::from_secs(210));
+        let planned = tracks.iter().flat_map(|track| &track.plan);
+        assert_eq!(planned.map(|planned| planned.fault.kind()).collect::<BTreeSet<_>>(), kinds());
     }
 }

@@ -87,6 +87,11 @@ impl Drop for Process {
     }
 }
 
+/// Where the servers' logs are.
+pub(crate) fn logs() -> PathBuf {
+    PathBuf::from(std::env::var("SALDO_TEST_LAUNCHERS").unwrap_or_default()).join("../log")
+}
+
 fn log(launchers: &Path, name: &str) -> File {
     let path = launchers.join("../log").join(format!("{name}.log"));
     OpenOptions::new().create(true).append(true).open(path).unwrap()

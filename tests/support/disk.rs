@@ -61,9 +61,12 @@ impl Disk {
 
     /// Leaves it no more room than is taken.
     pub fn fill(&self) -> bool {
-        let output = Command::new("df").args(["--output=used", "-k", self.path()]).output().unwrap();
-        let output = String::from_utf8_lossy(&output.stdout);
-        output.lines().last().is_some_and(|used| self.shrink(&format!("{}k", used.trim())))
+        let used = || {
+            let output = Command::new("df").args(["--output=used", "-k", self.path()]).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).lines().last().map(|used| format!("{}k", used.trim()))
+        };
+        // Somebody may write in between.
+        (0..50).any(|_| used().is_some_and(|used| self.shrink(&used)))
     }
 
     /// Gives it room.

@@ -121,6 +121,8 @@ pub struct Heard {
 enum Behaviour {
     Answers(u16, String),
     Closes,
+    /// After it has taken the mail.
+    TakesAndCloses,
     Hangs,
     Adds(String),
 }
@@ -170,6 +172,12 @@ impl Script<'_> {
     /// Closes the connection without an answer.
     pub fn closes(self) {
         self.add(Behaviour::Closes);
+    }
+
+    /// Takes the mail and closes the connection without an answer; of [`Step::Message`].
+    pub fn takes_and_closes(self) {
+        assert_eq!(self.step, Step::Message);
+        self.add(Behaviour::TakesAndCloses);
     }
 
     /// Does not answer until [`MailServer::release`], and then as usual.

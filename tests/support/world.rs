@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use worker::topology::{Limits, Topology};
 
 use crate::worker_process::WorkerBuilder;
-use crate::{Collector, MailServer, Publisher};
+use crate::{Collector, MailServer, PATIENCE, Publisher};
 
 /// The workers that decide commands, by name.
 pub const WORKERS: [&str; 4] = ["commissions", "adjustments", "directory", "withdrawals"];
@@ -132,7 +132,8 @@ impl World {
     /// It is, or it refuses.
     pub async fn try_manage(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
         let url = format!("{}/api/{path}", server("SALDO_TEST_MANAGEMENT_URL"));
-        let mut request = reqwest::Client::new().request(method.parse().unwrap(), url);
+        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let mut request = client.request(method.parse().unwrap(), url);
         if let Some(body) = body {
             request = request.json(&body);
         } else if method == "PUT" {

@@ -4,12 +4,12 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tests::{Relay, WorkerBuilder};
 
 use super::record::{Answer, Watched};
-use crate::schedule::Worker;
+use crate::schedule::{Worker, now};
 
 /// `worker.shutdown_grace` as shipped, and what saying goodbye to everybody may take besides.
 const GRACE: Duration = Duration::from_secs(20 + 10);
@@ -65,19 +65,15 @@ struct Process {
     started: Instant,
     /// When it was told to end, or to come to a fault point.
     leaving: Option<i64>,
-}
-
-/// Microseconds since 1970.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_micros().try_into().unwrap_or(i64::MAX)
+    /// How many have frozen it and not resumed it yet.
+    freezes: u32,
 }
 
 impl Process {
     fn start(name: Worker, builder: &WorkerBuilder, logs: &Path, generation: u32) -> Self {
         let log = logs.join(format!("{name}-{generation:04}.log"));
         let worker = builder.clone().log_to(&log).start();
-        Self { worker, generation, started: Instant::now(), leaving: None }
+        Self { worker, generation, started: Instant::now(), leaving: None, freezes: 0 }
     }
 
     /// Sends a signal, if there is anybody to receive it: nobody else has got its number, because it is not reaped yet.
@@ -230,13 +226,18 @@ impl Member {
     pub(super) fn freeze(&self) {
         let mut process = self.process();
         if process.leaving.is_none() {
+            process.freezes += 1;
             process.signal("STOP");
         }
     }
 
-    /// SIGCONT.
+    /// SIGCONT, once everybody who has frozen it has said so.
     pub(super) fn resume(&self) {
-        self.process().signal("CONT");
+        let mut process = self.process();
+        process.freezes = process.freezes.saturating_sub(1);
+        if process.freezes == 0 {
+            process.signal("CONT");
+        }
     }
 
     /// Asks whether it is ready, and notes what it says.

@@ -67,6 +67,11 @@ impl Quiet {
         self.from + micros(RECOVERY)
     }
 
+    /// Whether being too late would have been seen.
+    pub(super) fn is_long(&self) -> bool {
+        self.until >= self.deadline()
+    }
+
     /// Until when the last trouble lasted of those that began before the deadline.
     pub(super) fn recovery(&self, watched: &Watched) -> Recovered {
         let before = self.deadline().min(self.until);

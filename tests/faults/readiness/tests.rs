@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Recovery, Truth, detection, judge};
+use super::{Recovery, Truth, detection};
 use crate::crew::record::{Answer, Watched};
 use crate::schedule::{Done, Fault, Peer, Worker};
 
@@ -41,6 +41,11 @@ fn said(worker: Worker, end: i64, turns: &[(i64, Says)]) -> Watched {
 fn done(fault: Fault, began: i64, ended: i64) -> Done {
     let (began, ended) = (at(began), at(ended));
     Done { fault, began, in_effect: [began, ended], ended }
+}
+
+/// How many stretches were quiet is asked in a test of its own.
+fn judge(faults: &[Done], watched: &[Watched]) -> Truth {
+    Truth { quiet: 0, ..super::judge(faults, watched) }
 }
 
 /// Of commissions, told in tenths of a second.
@@ -85,7 +90,7 @@ fn a_fault_proves_nothing_before_it_is_in_effect_and_once_it_is_being_undone() {
     let truth = truth(&[slow], 900, &[(0, Ready), (225, Not), (252, Ready)]);
     assert_eq!(truth.lies, [""; 0]);
     let short = done(Fault::BrokerStops, 100, 128);
-    assert_eq!(super::judge(&[short], &[said(COMMISSIONS, 900, &[(0, Ready)])]).lies, [""; 0]);
+    assert_eq!(judge(&[short], &[said(COMMISSIONS, 900, &[(0, Ready)])]).lies, [""; 0]);
 }
 
 #[test]
@@ -93,13 +98,20 @@ fn whom_it_does_not_concern_may_be_ready() {
     let faults = [
         done(Fault::Cut("directory", Peer::Broker), 100, 300),
         done(Fault::MailStops, 100, 300),
-        done(Fault::Purge(COMMISSIONS), 100, 300),
+        done(Fault::Purge("withdrawals"), 100, 300),
     ];
     let truth = judge(&faults, &[said(COMMISSIONS, 900, &[(0, Ready)])]);
     assert_eq!(truth, Truth::default());
     let told = |worker| judge(&faults, &[said(worker, 900, &[(0, Ready)])]).lies;
     assert_one(&told("directory"), &["directory", "Cut", "Broker"]);
     assert_one(&told("notifier"), &["notifier", "MailStops"]);
+}
+
+#[test]
+fn what_is_quiet_for_long_enough_to_say_is_counted() {
+    let stopped = done(Fault::BrokerStops, 400, 500);
+    let quiet = |end| super::judge(&[stopped], &[said(COMMISSIONS, end, &[(0, Ready)])]).quiet;
+    assert_eq!((quiet(399), quiet(799), quiet(801)), (1, 1, 2));
 }
 
 #[test]
@@ -198,7 +210,7 @@ fn who_is_well_and_has_a_relapse_is_reported() {
     let truth = truth(&[cut], 900, &[(0, Ready), (104, Not), (120, Ready), (600, Not), (615, Ready)]);
     assert_one(&truth.slow, &["commissions", "not ready for 1.5 s", "49.9 s after BrokerCloses"]);
     assert_eq!(truth.recoveries, [recovery("broker's connections closed", 1, 19, 19)]);
-    let at_first = super::judge(&[], &[said(COMMISSIONS, 900, &[(0, Ready), (400, Not), (440, Ready)])]);
+    let at_first = judge(&[], &[said(COMMISSIONS, 900, &[(0, Ready), (400, Not), (440, Ready)])]);
     assert_one(&at_first.slow, &["40.0 s after its start"]);
 }
 

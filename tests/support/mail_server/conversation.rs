@@ -36,6 +36,8 @@ struct Conversation {
     stream: Option<BufReader<Box<dyn Stream>>>,
     encrypted: bool,
     logged_in: bool,
+    /// It goes without an answer to the message that it takes.
+    closing: bool,
     from: Option<String>,
     to: Vec<String>,
     /// Outlives the mail, for QUIT.
@@ -56,6 +58,7 @@ pub(super) async fn converse(stream: TcpStream, shared: Arc<Shared>) {
         stream: Some(BufReader::new(Box::new(stream))),
         encrypted: false,
         logged_in: false,
+        closing: false,
         from: None,
         to: Vec::new(),
         recipient: None,
@@ -208,6 +211,10 @@ impl Conversation {
             sequence
         };
         self.happens(Happening::Accepted);
+        if self.closing {
+            self.happens(Happening::Cut(Step::Message));
+            return Err(Over::Server);
+        }
         self.say(&format!("250 2.0.0 taken as {sequence}\r\n{more}")).await
     }
 
@@ -256,6 +263,10 @@ impl Conversation {
             Some(Behaviour::Closes) => {
                 self.happens(Happening::Cut(step));
                 Err(Over::Server)
+            }
+            Some(Behaviour::TakesAndCloses) => {
+                self.closing = true;
+                Ok(Some(String::new()))
             }
             Some(Behaviour::Hangs) => {
                 let mut released = self.shared.released.subscribe();

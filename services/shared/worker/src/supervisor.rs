@@ -197,7 +197,7 @@ impl<D: Desk> Session<D> {
                 }
             };
             let Some(end) = next else { break };
-            // Now, and not only when the others have finished what they have under way.
+            // Not ready at once: the others may take long to finish what they have under way.
             shared.health.trouble("session", &"not consuming");
             shared.session.cancel();
             // A part that panicked has left nothing half done that a new session would not do again.
