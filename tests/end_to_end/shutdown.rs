@@ -244,6 +244,44 @@ async fn connections(world: &World, purpose: &str) -> Vec<String> {
     all.as_array().unwrap().iter().filter(named).map(name).collect()
 }
 
+/// Has the broker close the worker's connection.
+async fn close(world: &World, purpose: &str) {
+    let names = eventually("the broker lists the connection", PATIENCE, || async {
+        let names = connections(world, purpose).await;
+        if names.is_empty() { Err(names) } else { Ok(names) }
+    })
+    .await;
+    for name in names {
+        world.manage("DELETE", &format!("connections/{name}"), None).await;
+    }
+}
+
+/// What is under way may take as long as the ledger does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_has_lost_its_broker_is_not_ready_although_a_batch_is_under_way() {
+    let world = World::new().await;
+    let events = world.events().await;
+    let publisher = world.publisher().await;
+    let worker = world.worker().ready().await;
+    publisher.publish(&[credit("c-1", "anna", "1.00")]).await;
+    events.at_least(1, PATIENCE).await;
+
+    let mut locks = world.superuser().await;
+    let mut transaction = locks.begin().await.unwrap();
+    transaction.execute("SELECT FROM account FOR UPDATE").await.unwrap();
+    publisher.publish(&[credit("c-2", "anna", "1.00")]).await;
+    waiting_for_locks(&world, 1).await;
+    close(&world, "consume").await;
+    let troubles = worker.wait_not_ready(Duration::from_secs(5)).await;
+    assert!(troubles.to_string().contains("not consuming"), "{troubles}");
+    assert_eq!(world.waiting_for_locks().await, 1, "the batch is still under way");
+    transaction.rollback().await.unwrap();
+
+    events.first("c-2", "commission.credited").await;
+    worker.wait_ready(PATIENCE).await;
+    assert_eq!(world.balance("anna").await.normalize().to_string(), "2");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_connections_are_closed_connects_again_and_loses_nothing() {
     const COMMANDS: usize = 4_000;
@@ -263,14 +301,7 @@ async fn a_worker_whose_connections_are_closed_connects_again_and_loses_nothing(
         }
     });
     for purpose in ["consume", "publish"] {
-        let names = eventually("the broker lists the connection", PATIENCE, || async {
-            let names = connections(&world, purpose).await;
-            if names.is_empty() { Err(names) } else { Ok(names) }
-        })
-        .await;
-        for name in names {
-            world.manage("DELETE", &format!("connections/{name}"), None).await;
-        }
+        close(&world, purpose).await;
         eventually("the worker has noticed", PATIENCE, || async {
             let losses = worker.log().matches("the session is lost").count();
             if losses > usize::from(purpose == "publish") { Ok(()) } else { Err(losses) }

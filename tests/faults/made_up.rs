@@ -1,6 +1,7 @@
 //! Lines and rows of a run that never was.
 
 use serde_json::{Value, json};
+use tests::story;
 use tests::worker_process::PAYOUT_KEYS;
 
 use crate::inbox::{Commanded, Row, id_of};
@@ -22,16 +23,10 @@ pub(crate) fn command(name: &str, id: &str, time: &str, mut data: Value) -> Valu
 pub(crate) fn line(kind: Kind, message: &Value) -> Line {
     let text = |field: &str| message[field].as_str().unwrap().to_owned();
     let name = text("type").trim_end_matches(".v1").to_owned();
-    let worker = match name.split('.').next().unwrap() {
-        "commission" => "commissions",
-        "adjustment" => "adjustments",
-        "withdrawal" => "withdrawals",
-        _ => "directory",
-    };
     Line {
         kind,
         key: Some(("s".to_owned(), text("source"), text("id"))),
-        worker: Some(worker),
+        worker: Some(story::worker(message)),
         routing_key: format!("s.{name}"),
         user: None,
         body: message.to_string().into_bytes().into(),

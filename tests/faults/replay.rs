@@ -33,7 +33,8 @@ const MOST_PROBLEMS: usize = 20;
 /// A transaction bears the time at which its commit began; others see it a little later.
 const COMMIT: i64 = 1_000_000;
 
-/// How long a batch may wait for its accounts, at most, after it has looked for those that exist: `database.timeout`.
+/// How long a batch may wait for its accounts, at most, after it has looked for those that exist: `database.timeout`, and as
+/// long as its worker may be frozen.
 const LOCK_WAIT: i64 = 60_000_000;
 
 /// So many models of one merchant at most.
