@@ -256,30 +256,46 @@ async fn close(world: &World, purpose: &str) {
     }
 }
 
-/// What is under way may take as long as the ledger does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_has_lost_its_broker_is_not_ready_although_a_batch_is_under_way() {
+    not_ready_with_batches_under_way(&["anna"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_has_lost_its_broker_is_not_ready_although_all_lanes_wait_for_the_ledger() {
+    not_ready_with_batches_under_way(&["anna", "ben"]).await;
+}
+
+/// What is under way may take as long as the ledger does: a lane waits for each of these customers.
+async fn not_ready_with_batches_under_way(customers: &[&str]) {
     let world = World::new().await;
     let events = world.events().await;
     let publisher = world.publisher().await;
     let worker = world.worker().ready().await;
-    publisher.publish(&[credit("c-1", "anna", "1.00")]).await;
-    events.at_least(1, PATIENCE).await;
+    for customer in customers {
+        publisher.publish(&[credit(&format!("first-{customer}"), customer, "1.00")]).await;
+    }
+    events.at_least(customers.len(), PATIENCE).await;
 
     let mut locks = world.superuser().await;
     let mut transaction = locks.begin().await.unwrap();
     transaction.execute("SELECT FROM account FOR UPDATE").await.unwrap();
-    publisher.publish(&[credit("c-2", "anna", "1.00")]).await;
-    waiting_for_locks(&world, 1).await;
+    for (lanes, customer) in (1..).zip(customers) {
+        publisher.publish(&[credit(&format!("second-{customer}"), customer, "1.00")]).await;
+        waiting_for_locks(&world, lanes).await;
+    }
     close(&world, "consume").await;
     let troubles = worker.wait_not_ready(Duration::from_secs(5)).await;
     assert!(troubles.to_string().contains("not consuming"), "{troubles}");
-    assert_eq!(world.waiting_for_locks().await, 1, "the batch is still under way");
+    let waiting = i64::try_from(customers.len()).unwrap();
+    assert_eq!(world.waiting_for_locks().await, waiting, "the batches are still under way");
     transaction.rollback().await.unwrap();
 
-    events.first("c-2", "commission.credited").await;
     worker.wait_ready(PATIENCE).await;
-    assert_eq!(world.balance("anna").await.normalize().to_string(), "2");
+    for customer in customers {
+        events.first(&format!("second-{customer}"), "commission.credited").await;
+        assert_eq!(world.balance(customer).await.normalize().to_string(), "2");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

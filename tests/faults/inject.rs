@@ -1,5 +1,6 @@
 //! Carries faults out: begins one, lets it last, undoes it, and writes down when it was in effect.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::crew::Crew;
+use crate::journal::{Journal, Kind};
 use crate::link::{Link, within};
 use crate::publish::Publishers;
 use crate::schedule::{Done, Fault, Planned, Track, Worker, now};
@@ -19,7 +21,7 @@ use crate::servers::Servers;
 /// How much a slow connection delays, each way.
 const DELAY: Duration = Duration::from_millis(500);
 
-/// For how long workers are frozen so that a backlog waits for what comes next.
+/// For how long a worker is frozen so that something waits in its queue.
 const BACKLOG: Duration = Duration::from_secs(2);
 
 /// The broker is back within this, whatever happens to it.
@@ -44,6 +46,7 @@ pub(crate) struct Injector {
     pub(crate) servers: Mutex<Servers>,
     pub(crate) crew: Crew,
     pub(crate) publishers: Publishers,
+    pub(crate) journal: Journal,
     pub(crate) mail: Mutex<MailServer>,
     pub(crate) disk: Option<Disk>,
     /// What was carried out.
@@ -114,12 +117,13 @@ impl Injector {
                 for worker in DECIDING {
                     self.crew.freeze(worker);
                 }
-                sleep(BACKLOG).await;
+                let waits = timeout(BROKER_IS_BACK, self.backlog()).await;
                 let limited = self.servers.lock().await.limit_memory(NO_MEMORY).await;
                 for worker in DECIDING {
                     self.crew.resume(worker);
                 }
                 limited?;
+                waits.map_err(|_| "there is no backlog".to_owned())?;
             }
             Fault::Purge(worker) => self.purge(worker).await?,
             Fault::LedgerStops => self.servers.lock().await.stop_postgres().await,
@@ -182,6 +186,23 @@ impl Injector {
             | Fault::LedgerCloses => {}
         }
         Ok(())
+    }
+
+    /// Until something new waits for each worker that decides commands.
+    async fn backlog(&self) {
+        let since = now();
+        loop {
+            let waits = {
+                let lines = self.journal.lines();
+                let new = lines.iter().rev().take_while(|line| line.sent_at.is_none_or(|at| at > since));
+                let new = new.filter(|line| line.kind == Kind::New && line.confirmed_at.is_some());
+                new.filter_map(|line| line.worker).collect::<BTreeSet<_>>()
+            };
+            if DECIDING.iter().all(|worker| waits.contains(worker)) {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Empties a worker's queue while something waits in it. The broker may be away for a while.

@@ -110,6 +110,7 @@ async fn run(options: &Options, seed: u64) -> Report {
         servers: Mutex::new(servers),
         crew,
         publishers,
+        journal: journal.clone(),
         mail: Mutex::new(mail),
         disk: disk.ok(),
         log: std::sync::Mutex::default(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use lapin::Connection;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -29,6 +30,9 @@ const LOSSES: u32 = 2;
 
 /// The longest pause after a session that did open: the broker is there, and a killer may be in its queue.
 const PAUSE_AFTER_LOSS: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the connections are still there.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long connections may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -183,13 +187,23 @@ impl<D: Desk> Session<D> {
             parts.spawn(lane.run());
         }
         parts.spawn(chores.run());
-        let mut first = None;
+        let (mut first, mut lost) = (None, false);
+        let mut look = interval(LOOK);
         // One grace period for all parts.
         let overdue = overdue(&shared);
         tokio::pin!(overdue);
         loop {
             let next = tokio::select! {
                 next = parts.join_next() => next,
+                _ = look.tick(), if !lost => {
+                    // All parts may wait for the ledger, and notice nothing.
+                    lost = !(consume.status().connected() && publish.status().connected());
+                    if lost {
+                        shared.health.trouble("session", &"not consuming");
+                        shared.session.cancel();
+                    }
+                    continue;
+                }
                 () = &mut overdue => {
                     warn!("the grace period is over; what is under way is left to its redelivery");
                     parts.abort_all();
@@ -209,7 +223,9 @@ impl<D: Desk> Session<D> {
         for connection in [&consume, &*publish] {
             let _ = tokio::time::timeout(GOODBYE, connection.close(200, "done".into())).await;
         }
-        if shared.shutdown.is_cancelled() { End::Stopped } else { first.unwrap_or(End::Stopped) }
+        let otherwise =
+            if lost { End::Lost("a connection to the broker is lost".to_owned()) } else { End::Stopped };
+        if shared.shutdown.is_cancelled() { End::Stopped } else { first.unwrap_or(otherwise) }
     }
 }
 
