@@ -38,25 +38,12 @@ impl Scene {
         self.admin.execute(AssertSqlSafe(sql)).await.unwrap();
     }
 
-    /// Ends every connection that workers have to this database; returns how many there were.
-    async fn terminate_backends(&mut self) -> i64 {
-        sqlx::query_scalar(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-             WHERE datname = current_database() AND usename = 'saldo_commissions'",
-        )
-        .fetch_one(&mut self.admin)
-        .await
-        .unwrap()
+    async fn end_sessions(&mut self) -> i64 {
+        World::end_sessions(&mut self.admin).await.unwrap()
     }
 
     async fn read_only(&mut self, on: bool) {
-        let change =
-            if on { "SET default_transaction_read_only = on" } else { "RESET default_transaction_read_only" };
-        let sql = format!("ALTER DATABASE {} {change}", self.world.name);
-        self.admin(&sql).await;
-        if on {
-            self.terminate_backends().await;
-        }
+        self.world.read_only(&mut self.admin, on).await.unwrap();
     }
 
     /// Everything published so far is decided, once; nothing is dead.
@@ -142,7 +129,7 @@ async fn a_foreign_schema_version_only_delays() {
              VALUES (9999, 'from the future', true, '', 0)",
         )
         .await;
-    scene.terminate_backends().await;
+    scene.end_sessions().await;
     scene.publish(200).await;
     scene.stays_not_ready(&worker, "start a newer program").await;
     assert_eq!(scene.world.count("SELECT count(*) FROM inbox").await, 0);
@@ -163,7 +150,7 @@ async fn connections_that_end_again_and_again_only_delay() {
         .await;
     let (began, mut ended) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(3) {
-        ended += scene.terminate_backends().await;
+        ended += scene.end_sessions().await;
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
     let meanwhile = scene.world.count("SELECT count(*) FROM entry").await;

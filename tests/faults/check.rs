@@ -11,9 +11,7 @@ use sqlx::PgConnection;
 use crate::inbox::{Commanded, Row, rows};
 use crate::journal::{Kind, Line, message_id};
 use crate::listen::DeadLetter;
-
-/// Of each kind of problem so many are told.
-const MOST: usize = 5;
+use crate::problems::Problems;
 
 /// The reason of a dead letter whose key was used before with other content.
 const CONFLICT: &str = "idempotency-conflict";
@@ -86,7 +84,7 @@ struct Check<'c> {
     won: HashSet<usize>,
     /// The events that were heard and are stored.
     told: HashSet<String>,
-    problems: BTreeMap<&'static str, Vec<String>>,
+    problems: Problems,
     findings: Findings,
 }
 
@@ -98,13 +96,13 @@ impl<'c> Check<'c> {
             ears,
             won: HashSet::new(),
             told: HashSet::new(),
-            problems: BTreeMap::new(),
+            problems: Problems::default(),
             findings: Findings::default(),
         }
     }
 
     fn problem(&mut self, what: &'static str, which: impl Into<String>) {
-        self.problems.entry(what).or_default().push(which.into());
+        self.problems.add(what, which);
     }
 
     /// A row of the inbox.
@@ -146,10 +144,7 @@ impl<'c> Check<'c> {
         }
         self.lines();
         self.copies();
-        for (what, which) in std::mem::take(&mut self.problems) {
-            let first = which.iter().take(MOST).cloned().collect::<Vec<_>>().join("; ");
-            self.findings.problems.push(format!("{what}: {}, such as {first}", which.len()));
-        }
+        self.findings.problems = self.problems.told();
         self.findings
     }
 

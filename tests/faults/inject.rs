@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lapin::options::QueuePurgeOptions;
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tests::{Disk, MailServer, Step, World};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::crew::Crew;
 use crate::journal::{Journal, Kind};
-use crate::link::{Link, within};
+use crate::link::{Link, SILENCE, within};
 use crate::publish::Publishers;
 use crate::schedule::{Done, Fault, Planned, Track, Worker, now};
 use crate::servers::Servers;
@@ -31,7 +31,10 @@ const BROKER_IS_BACK: Duration = Duration::from_mins(1);
 const STUCK: Duration = Duration::from_mins(3);
 
 /// How long after a purge everything that was under way to the queue has been confirmed, or is sent again anyway.
-const UNDER_WAY: Duration = Duration::from_secs(11);
+const UNDER_WAY: Duration = Duration::from_secs(SILENCE.as_secs() + 1);
+
+/// How long a purge takes, with what comes before and after it.
+pub(crate) const PURGING: Duration = Duration::from_secs(BACKLOG.as_secs() + UNDER_WAY.as_secs());
 
 /// The broker's limits: what its configuration says, and what it always exceeds.
 const MUCH_MEMORY: &str = "1GiB";
@@ -238,33 +241,16 @@ impl Injector {
     }
 
     async fn read_only(&self, on: bool) -> Result<(), String> {
-        let change =
-            if on { "SET default_transaction_read_only = on" } else { "RESET default_transaction_read_only" };
-        let sql = format!("ALTER DATABASE {} {change}", self.world.name);
         let mut admin = self.admin().await?;
-        // The administrator's own session may be one of the read-only ones.
-        for sql in ["SET default_transaction_read_only = off", &sql] {
-            admin.execute(AssertSqlSafe(sql)).await.map_err(|error| error.to_string())?;
-        }
-        if on {
-            close_sessions(&mut admin).await?;
-        }
-        Ok(())
+        self.world.read_only(&mut admin, on).await.map_err(|error| error.to_string())
     }
 
     async fn close_again_and_again(&self, lasts: Duration) -> Result<(), String> {
         let (began, mut admin) = (Instant::now(), self.admin().await?);
         while began.elapsed() < lasts {
-            close_sessions(&mut admin).await?;
+            World::end_sessions(&mut admin).await.map_err(|error| error.to_string())?;
             sleep(Duration::from_millis(100)).await;
         }
         Ok(())
     }
-}
-
-/// Terminates what the workers have with this database.
-async fn close_sessions(admin: &mut PgConnection) -> Result<(), String> {
-    let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-               WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    sqlx::query(sql).execute(admin).await.map(drop).map_err(|error| error.to_string())
 }

@@ -12,8 +12,7 @@ use sqlx::PgConnection;
 use tests::parse_mail::parse_all;
 use tests::{ParsedMail, ReceivedMail};
 
-/// Of each kind of problem so many are told.
-const MOST: usize = 5;
+use crate::problems::Problems;
 
 /// So many mails are parsed at once.
 const CHUNK: usize = 2_000;
@@ -123,8 +122,8 @@ fn judge(
     withdrawals: &BTreeSet<String>,
     arrived: &[Arrived],
 ) -> Mailed {
-    let mut problems: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    let mut problem = |what, which: String| problems.entry(what).or_default().push(which);
+    let mut problems = Problems::default();
+    let mut problem = |what, which: String| problems.add(what, which);
 
     let known: BTreeSet<String> = requests.iter().map(|request| request.withdrawal.clone()).collect();
     for id in known.symmetric_difference(withdrawals) {
@@ -176,11 +175,7 @@ fn judge(
     for id in copies.keys() {
         problem("mails that came and that nobody sent", (*id).to_owned());
     }
-    let text = |(what, which): (&str, Vec<String>)| {
-        format!("{what}: {}, such as {}", which.len(), which[..which.len().min(MOST)].join("; "))
-    };
-    let problems = problems.into_iter().map(text).collect();
-    Mailed { problems, requests: requests.len(), mails: mails.len(), copies: more }
+    Mailed { problems: problems.told(), requests: requests.len(), mails: mails.len(), copies: more }
 }
 
 const REQUESTS: &str = "

@@ -26,6 +26,7 @@ mod load;
 #[cfg(test)]
 mod made_up;
 mod mails;
+mod problems;
 mod publish;
 mod readiness;
 mod replay;

@@ -8,8 +8,8 @@
 //! between then and its commit it may not have seen. So where the newest does not lead to what is recorded, the model
 //! decides once more with what was newest a moment before; that must be rare.
 //!
-//! The inbox does not say which copy of a put it took, if they have different times: then there are several models, as
-//! long as all of them say what is recorded.
+//! The inbox does not say which copy of a command it took. So all copies must come to the same, which they would not if
+//! those of a put had different times: the load has none such, and one that had would be a problem.
 
 use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,9 +36,6 @@ const COMMIT: i64 = 1_000_000;
 /// How long a batch may wait for its accounts, at most, after it has looked for those that exist: `database.timeout`, and as
 /// long as its worker may be frozen.
 const LOCK_WAIT: i64 = 60_000_000;
-
-/// So many models of one merchant at most.
-const MOST_MODELS: usize = 64;
 
 /// One row in so many may have seen something that was not the newest.
 const RARE: usize = 20;
@@ -104,24 +101,18 @@ struct Replay<'j> {
 /// A merchant whose rows are coming.
 struct Shop {
     merchant: String,
-    worlds: Vec<World>,
+    model: Model,
+    /// With the times of their commits.
+    changes: Vec<(i64, Change)>,
+    saw_older: usize,
     /// By account.
     versions: HashMap<i64, i64>,
     /// The model said something else: what follows would, too.
     is_lost: bool,
 }
 
-/// One way in which everything can have come about.
-#[derive(Debug, Clone)]
-struct World {
-    model: Model,
-    /// With the times of their commits.
-    changes: Vec<(i64, Change)>,
-    saw_older: usize,
-}
-
 /// What a decision may not have seen.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Change {
     /// The merchant was like this before.
     Merchant(MerchantThen),
@@ -137,8 +128,7 @@ enum Change {
 struct Due {
     committed_at: i64,
     events: Events,
-    /// What it may have said, apart from what does not matter.
-    commands: Vec<Command>,
+    command: Command,
     late: bool,
 }
 
@@ -196,32 +186,36 @@ impl<'j> Replay<'j> {
             self.replayed.matured += 1;
             return shop.mature(row, events.clock, &events.told);
         }
-        let (commands, first_sent) = self.commands(row)?;
+        let (command, first_sent) = self.command(row)?;
         let late = events.clock > first_sent + self.patience;
         let is_done = !events.told[0].name.ends_with(".refused");
-        shop.decide(&Due { committed_at: row.committed_at, events, commands, late })?;
+        shop.decide(&Due { committed_at: row.committed_at, events, command, late })?;
         self.replayed.decided += 1;
         self.replayed.done += usize::from(is_done);
         Ok(())
     }
 
-    /// What a row can have been, and when it was sent first.
-    fn commands(&self, row: &Row) -> Result<(Vec<Command>, i64), String> {
+    /// What a row was, and when it was sent first.
+    fn command(&self, row: &Row) -> Result<(Command, i64), String> {
         let winners = self.commanded.winners(row);
         let sent = winners.iter().filter_map(|number| self.lines[*number].sent_at).min();
         let Some(sent) = sent else {
             return Err("the inbox has a content that nobody sent under this key".to_owned());
         };
-        let mut commands: Vec<Command> = Vec::new();
-        for number in winners {
-            let line = &self.lines[number];
+        let command = |number: &usize| {
+            let line = &self.lines[*number];
             let message: Value = serde_json::from_slice(&line.body).map_err(|error| error.to_string())?;
-            let command = Command::read(&message, line.user.as_deref(), &row.hash);
-            if !commands.iter().any(|known| known.is_as_good_as(&command)) {
-                commands.push(command);
+            Ok::<_, String>(Command::read(&message, line.user.as_deref(), &row.hash))
+        };
+        let first = command(&winners[0])?;
+        for number in &winners[1..] {
+            if !command(number)?.is_as_good_as(&first) {
+                return Err(
+                    "it has copies that do not come to the same, and nobody knows which it was".to_owned()
+                );
             }
         }
-        Ok((commands, sent))
+        Ok((first, sent))
     }
 
     fn problem(&mut self, problem: String) {
@@ -231,10 +225,8 @@ impl<'j> Replay<'j> {
     /// The merchant has no more rows.
     fn close(&mut self) {
         let Some(shop) = self.shop.take() else { return };
-        if let Some(world) = shop.worlds.first() {
-            self.tables.add(Tables::of(&world.model));
-            self.replayed.saw_older += world.saw_older;
-        }
+        self.tables.add(Tables::of(&shop.model));
+        self.replayed.saw_older += shop.saw_older;
     }
 
     fn end(mut self) -> (Replayed, Tables) {
@@ -254,8 +246,8 @@ impl Shop {
         for (account, number) in accounts {
             model.number(account, number);
         }
-        let world = World { model, changes: Vec::new(), saw_older: 0 };
-        Self { merchant: merchant.to_owned(), worlds: vec![world], versions: HashMap::new(), is_lost: false }
+        let (merchant, changes, versions) = (merchant.to_owned(), Vec::new(), HashMap::new());
+        Self { merchant, model, changes, saw_older: 0, versions, is_lost: false }
     }
 
     /// Along the order of commits no account's version goes down.
@@ -275,51 +267,28 @@ impl Shop {
         if id_of(cause).as_ref() != Some(&row.id) {
             return Err(format!("it is the maturity of another commission than {cause:?}"));
         }
-        let mut problem = String::new();
-        self.worlds.retain_mut(|world| {
-            world.model.begin(clock, []);
-            let agreed = agree(&world.model.mature(cause), told);
-            agreed.map_err(|unlike| problem = unlike).is_ok()
-        });
-        if self.worlds.is_empty() { Err(problem) } else { Ok(()) }
+        self.model.begin(clock, []);
+        agree(&self.model.mature(cause), told)
     }
 
-    fn decide(&mut self, due: &Due) -> Result<(), String> {
-        let (mut worlds, mut problem) = (Vec::new(), None);
-        for world in std::mem::take(&mut self.worlds) {
-            let (first, copies) = due.commands.split_first().unwrap();
-            let others: Vec<_> = copies.iter().map(|copy| world.clone().decided(copy, due)).collect();
-            for world in [world.decided(first, due)].into_iter().chain(others) {
-                match world {
-                    Ok(world) => worlds.push(world),
-                    Err(unlike) => problem = problem.or(Some(unlike)),
-                }
-            }
-        }
-        worlds.truncate(MOST_MODELS);
-        self.worlds = worlds;
-        if self.worlds.is_empty() { Err(problem.unwrap_or_default()) } else { Ok(()) }
-    }
-}
-
-impl World {
     /// With the newest view that leads to what is recorded.
-    fn decided(mut self, command: &Command, due: &Due) -> Result<Self, String> {
-        let views = self.views(command, due);
-        let before = (!views.is_empty()).then(|| self.model.before(command));
-        let Err(problem) = self.decide(command, due, View::default()) else { return Ok(self) };
+    fn decide(&mut self, due: &Due) -> Result<(), String> {
+        let views = self.views(due);
+        let before = (!views.is_empty()).then(|| self.model.before(&due.command));
+        let Err(problem) = self.decide_seeing(due, View::default()) else { return Ok(()) };
         for (view, before) in views.into_iter().zip(before.iter().cycle()) {
             self.model.restore(before.clone());
-            if self.decide(command, due, view).is_ok() {
+            if self.decide_seeing(due, view).is_ok() {
                 self.saw_older += 1;
-                return Ok(self);
+                return Ok(());
             }
         }
         Err(problem)
     }
 
     /// Decides; what is told must be what is recorded.
-    fn decide(&mut self, command: &Command, due: &Due, view: View) -> Result<(), String> {
+    fn decide_seeing(&mut self, due: &Due, view: View) -> Result<(), String> {
+        let command = &due.command;
         let (merchant, customer) = (self.model.merchant_now(command), self.model.customer_now(command));
         let had_account = self.model.has_account(command);
         self.model.begin(due.events.clock, []);
@@ -350,7 +319,8 @@ impl World {
     }
 
     /// What a command may have seen besides the newest, if it can make a difference.
-    fn views(&self, command: &Command, due: &Due) -> Vec<View> {
+    fn views(&self, due: &Due) -> Vec<View> {
+        let command = &due.command;
         let (read, looked) = (due.events.clock - COMMIT, due.events.clock - COMMIT - LOCK_WAIT);
         let asks = command.name == "withdrawal.request";
         let is_unknown = due.events.told[0].kind().contains(" unknown-");

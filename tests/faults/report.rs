@@ -222,8 +222,12 @@ impl fmt::Display for Report {
         line(
             "commands",
             format!(
-                "{} decided, {} of them not refused; {} duplicates absorbed; {} given up by the broker",
-                findings.commands, replayed.done, findings.duplicates, findings.given_up
+                "{} decided, {} of them not refused; {} duplicates absorbed; {} given up by the broker, and {} copies",
+                findings.commands,
+                replayed.done,
+                findings.duplicates,
+                findings.given_up,
+                findings.given_up_copies
             ),
         )?;
         line("events", format!("{} different ones, delivered {} times", findings.events, self.deliveries))?;

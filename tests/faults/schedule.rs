@@ -13,6 +13,8 @@ use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use tests::world::ALL_WORKERS;
 
+use crate::inject::PURGING;
+
 /// A worker's name.
 pub(crate) type Worker = &'static str;
 
@@ -239,7 +241,8 @@ fn network() -> Vec<Card> {
 
 fn mail_and_queues() -> Vec<Card> {
     // What was under way to the queue is waited for.
-    let purge = |worker| Card { undoing: 13 * SECOND, ..card(Fault::Purge(worker), 0, 0) };
+    let undoing = PURGING.as_secs() * SECOND;
+    let purge = |worker| Card { undoing, ..card(Fault::Purge(worker), 0, 0) };
     let mut cards: Vec<_> = ALL_WORKERS.into_iter().map(purge).collect();
     for mail in [Fault::MailStops, Fault::MailBusy, Fault::MailHangs, Fault::MailCuts] {
         cards.extend([card(mail, 2, 12); 2]);

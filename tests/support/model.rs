@@ -5,48 +5,26 @@
 //! again at those that wait ([`Model::retry`]), or lets commissions mature ([`Model::mature`]). Where the order was
 //! the ledger's own choice, the model can be led along it instead ([`Model::decide`], [`Model::park`]).
 
+mod command;
 mod rules;
 pub mod seen;
 pub mod tables;
+mod told;
+mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use command::Command;
 use rules::No;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+pub use told::Told;
+use units::{exponent, micros, minor, text};
 
 /// Merchant, source and id.
 pub type Key = (String, String, String);
 
 /// Merchant, customer and currency.
 pub type AccountKey = (String, String, String);
-
-/// A command, as far as it matters what it says.
-#[derive(Debug, Clone)]
-pub struct Command {
-    /// What makes it the same command.
-    pub key: Key,
-    /// Saldo's id of it: 32 hexadecimal digits.
-    pub id: String,
-    /// Such as `commission.credit`.
-    pub name: String,
-    /// Whom the broker vouches for.
-    pub user: Option<String>,
-    time: i64,
-    data: Value,
-}
-
-/// An event, as far as the model has an opinion of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// Such as `commission.credited`.
-    pub name: String,
-    /// The command that caused it.
-    pub cause: Key,
-    /// What is compared of its data.
-    pub facts: Value,
-}
 
 /// What becomes of a command that arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,193 +152,6 @@ pub struct Model {
     step_of: Option<Key>,
     /// Whether what it names is not seen.
     nothing_named: bool,
-}
-
-/// Decimals of a currency.
-fn exponent(currency: &str) -> u32 {
-    match currency {
-        "JPY" => 0,
-        "KWD" => 3,
-        _ => 2,
-    }
-}
-
-/// An amount as messages write it, in the smallest unit.
-fn minor(amount: &str, currency: &str) -> i64 {
-    let (whole, decimals) = amount.split_once('.').unwrap_or((amount, ""));
-    let places = exponent(currency) as usize;
-    format!("{whole}{decimals:0<places$}").parse().unwrap()
-}
-
-/// The same as text, with exactly the currency's decimals.
-fn text(minor: i64, currency: &str) -> String {
-    let (sign, places) = (if minor < 0 { "-" } else { "" }, exponent(currency));
-    let (whole, decimals) = (minor.abs() / 10_i64.pow(places), minor.abs() % 10_i64.pow(places));
-    if places == 0 {
-        format!("{sign}{whole}")
-    } else {
-        format!("{sign}{whole}.{decimals:0>0$}", places as usize)
-    }
-}
-
-fn micros(time: &str) -> i64 {
-    let time = OffsetDateTime::parse(time, &Rfc3339).unwrap();
-    i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap()
-}
-
-impl Command {
-    /// A message, who sent it, and Saldo's id of it.
-    pub fn read(message: &Value, user: Option<&str>, id: &str) -> Self {
-        let field = |field: &str| message[field].as_str().unwrap().to_owned();
-        let merchant = message["data"]["merchant"].as_str().unwrap().to_owned();
-        Self {
-            key: (merchant, field("source"), field("id")),
-            id: id.to_owned(),
-            name: field("type").trim_end_matches(".v1").to_owned(),
-            user: user.map(str::to_owned),
-            time: micros(&field("time")),
-            data: message["data"].clone(),
-        }
-    }
-
-    /// The worker whose command it is.
-    pub fn worker(&self) -> &'static str {
-        match self.name.split('.').next().unwrap() {
-            "commission" => "commissions",
-            "adjustment" => "adjustments",
-            "withdrawal" => "withdrawals",
-            _ => "directory",
-        }
-    }
-
-    fn merchant(&self) -> String {
-        self.key.0.clone()
-    }
-
-    fn text(&self, field: &str) -> String {
-        self.data[field].as_str().unwrap().to_owned()
-    }
-
-    fn customer(&self) -> (String, String) {
-        (self.merchant(), self.text("customer"))
-    }
-
-    fn account(&self) -> AccountKey {
-        (self.merchant(), self.text("customer"), self.text("currency"))
-    }
-
-    fn amount(&self) -> Option<i64> {
-        self.data["amount"].as_str().map(|amount| minor(amount, &self.text("currency")))
-    }
-
-    /// The key of the command that this one names, if it names one so.
-    pub fn names(&self) -> Option<Key> {
-        let fields = ["commission", "entry", "withdrawal"];
-        fields.into_iter().find(|field| self.data[*field].is_object()).map(|field| self.named(field))
-    }
-
-    fn named(&self, field: &str) -> Key {
-        let part = |part: &str| self.data[field][part].as_str().unwrap().to_owned();
-        (self.merchant(), part("source"), part("id"))
-    }
-
-    /// What makes it the same content: `12.5` is `12.50`, a default that is written out is none, and the time and the
-    /// sender do not matter.
-    fn content(&self) -> Value {
-        let mut data = self.data.clone();
-        if let Some(amount) = self.amount() {
-            data["amount"] = json!(amount);
-        }
-        if self.name == "preferences.put" {
-            let data = data.as_object_mut().unwrap();
-            if let Some(withdrawals) = data.get_mut("withdrawals").and_then(Value::as_object_mut) {
-                without_defaults(
-                    withdrawals,
-                    &[("enabled", json!(false)), ("minimum_rule", json!("balance"))],
-                );
-            }
-            let defaults =
-                [("hold_days", json!(0)), ("section_shown", json!(true)), ("default_locale", json!("en"))];
-            without_defaults(data, &defaults);
-        }
-        json!([self.name, data])
-    }
-}
-
-/// Preferences without what is as it would be anyway; amounts by their value, and a minimum of 0 as none.
-fn without_defaults(preferences: &mut serde_json::Map<String, Value>, defaults: &[(&str, Value)]) {
-    for (name, value) in preferences.iter_mut() {
-        if ["minimum", "negative_limit", "auto_approve_below"].contains(&name.as_str()) {
-            let amounts = value.as_object_mut().unwrap();
-            for amount in amounts.values_mut() {
-                let figure: rust_decimal::Decimal = amount.as_str().unwrap().parse().unwrap();
-                *amount = json!(figure.normalize().to_string());
-            }
-            amounts.retain(|_, amount| name != "minimum" || *amount != "0");
-        }
-    }
-    preferences.retain(|name, value| {
-        let is_default = defaults.iter().any(|(default, is)| default == name && is == value);
-        !is_default && !value.as_object().is_some_and(serde_json::Map::is_empty)
-    });
-}
-
-impl Told {
-    /// What is compared of an event: amounts, states and reasons; neither texts for people nor times.
-    pub fn read(merchant: &str, event: &Value) -> Self {
-        const FACTS: [&str; 16] = [
-            "account",
-            "actor",
-            "amount",
-            "command",
-            "currency",
-            "customer",
-            "kind",
-            "locale",
-            "minimum",
-            "reason",
-            "remaining",
-            "state",
-            "user",
-            "version",
-            "withdrawal",
-            "payment_reference",
-        ];
-        let field = |field: &str| event[field].as_str().unwrap().to_owned();
-        let data = &event["data"];
-        let mut facts: serde_json::Map<_, _> =
-            FACTS.iter().filter_map(|fact| Some(((*fact).to_owned(), data.get(fact)?.clone()))).collect();
-        // Saldo's ids of entries end with their number.
-        let number = |id: &Value| id.as_str().unwrap().split_once('-').unwrap().1.parse::<i64>().unwrap();
-        if let Some(entry) = data.get("entry") {
-            let (kind, amount, after) = (&entry["kind"], &entry["amount"], &entry["balance_after"]);
-            facts.insert("entry".to_owned(), json!([number(&entry["id"]), kind, amount, after]));
-        }
-        if let Some(reversed) = data.get("reversed") {
-            facts.insert("reversed".to_owned(), json!(number(reversed)));
-        }
-        if let Some(days) = data.get("hold_days") {
-            let preferences = Model::preferences_state(data, days.as_i64().unwrap());
-            facts.insert("preferences".to_owned(), preferences);
-        }
-        if let Some(payout) = data.get("payout") {
-            facts.insert("payout".to_owned(), json!([payout["version"], payout["kind"]]));
-        }
-        let name = field("type").trim_end_matches(".v1").to_owned();
-        if !name.ends_with(".refused") && facts.get("reason").is_some() {
-            facts.remove("reason");
-        }
-        let cause = (merchant.to_owned(), field("causationsource"), field("causationid"));
-        Self { name, cause, facts: Value::Object(facts) }
-    }
-}
-
-impl Told {
-    /// The name, and of a refusal the command and the reason.
-    pub fn kind(&self) -> String {
-        let fact = |fact: &str| self.facts[fact].as_str().map(|text| format!(" {text}")).unwrap_or_default();
-        format!("{}{}{}", self.name, fact("command"), fact("reason"))
-    }
 }
 
 impl Merchant {

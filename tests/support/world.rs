@@ -149,6 +149,32 @@ impl World {
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
+    /// Ends every session of this database but the administrator's own; how many there were.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn end_sessions(admin: &mut PgConnection) -> sqlx::Result<i64> {
+        let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        sqlx::query_scalar(sql).fetch_one(admin).await
+    }
+
+    /// New sessions cannot write, and there are no old ones; or they can again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn read_only(&self, admin: &mut PgConnection, on: bool) -> sqlx::Result<()> {
+        let change =
+            if on { "SET default_transaction_read_only = on" } else { "RESET default_transaction_read_only" };
+        // The administrator's own session may be one of those that cannot.
+        admin.execute("SET default_transaction_read_only = off").await?;
+        admin.execute(sqlx::AssertSqlSafe(format!("ALTER DATABASE {} {change}", self.name))).await?;
+        if on {
+            Self::end_sessions(admin).await?;
+        }
+        Ok(())
+    }
+
     /// A connection as superuser, `search_path` set.
     pub async fn superuser(&self) -> PgConnection {
         let mut connection = PgConnection::connect(&self.database_url(None)).await.unwrap();
