@@ -35,7 +35,7 @@ struct Tables {
     commissions: HashMap<KeyHash, Commission>,
     inbox: HashMap<KeyHash, (Stored, &'static str)>,
     waiting: Vec<(Awaited, Command)>,
-    told: HashMap<String, String>,
+    told: HashMap<String, std::sync::Arc<str>>,
     seconds: i64,
 }
 
@@ -105,7 +105,8 @@ impl Tables {
                 };
                 self.waiting.push((awaits, Arc::new(Item { origin, ..Item::clone(&record.item) })));
             }
-            let stored = Stored { content, same_key: true, outcome: record.outcome };
+            let stored =
+                Stored { content, same_key: true, outcome: record.outcome.as_deref().map(str::to_owned) };
             let before = self.inbox.insert(key, (stored, record.item.received.command.message_type()));
             assert_eq!(
                 before.is_some(),

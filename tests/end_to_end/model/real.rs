@@ -247,7 +247,7 @@ pub(super) struct Run<'b> {
     model: Model,
     merchants: [String; 2],
     /// By id.
-    events: BTreeMap<String, String>,
+    events: BTreeMap<String, std::sync::Arc<str>>,
     counts: Counts,
 }
 

@@ -1,5 +1,7 @@
 //! Events: what happened, as bytes that never change once they are stored.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -85,8 +87,8 @@ pub struct Event {
     pub routing_key: String,
     /// The message's `id`, also sent as the AMQP message id.
     pub id: String,
-    /// The exact bytes: JSON without a raw line feed.
-    pub body: String,
+    /// The exact bytes: JSON without a raw line feed. Shared, because the same bytes are stored and published.
+    pub body: Arc<str>,
 }
 
 #[derive(Serialize)]
@@ -133,7 +135,12 @@ impl Event {
             traceparent,
             data,
         })?;
-        Ok(Self { name: D::NAME.to_owned(), routing_key: routing_key(&cause.merchant, D::NAME), id, body })
+        Ok(Self {
+            name: D::NAME.to_owned(),
+            routing_key: routing_key(&cause.merchant, D::NAME),
+            id,
+            body: body.into(),
+        })
     }
 
     /// An event from its stored line; `None` if it is none.
@@ -151,7 +158,7 @@ impl Event {
             name: name.to_owned(),
             routing_key: routing_key(merchant, name),
             id: stored.id.into_owned(),
-            body: body.to_owned(),
+            body: body.into(),
         })
     }
 }

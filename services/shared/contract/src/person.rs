@@ -64,6 +64,6 @@ impl Locale {
 /// English.
 impl Default for Locale {
     fn default() -> Self {
-        Self("en".to_owned())
+        Self("en".into())
     }
 }

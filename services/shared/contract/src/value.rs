@@ -88,10 +88,10 @@ macro_rules! text_value {
         }
     };
     (@type $(#[$doc:meta])* $name:ident, $expected:expr, $max:literal, $pattern:expr, $check:expr) => {
+        // Shared, because a command's texts go into its key, its events, its posting and its rows.
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-        #[serde(transparent)]
-        pub struct $name(String);
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(std::sync::Arc<str>);
 
         impl $name {
             /// The text.
@@ -100,27 +100,33 @@ macro_rules! text_value {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = String;
-            fn try_from(text: String) -> Result<Self, String> {
-                $crate::value::length(&text, $max)?;
-                let check: $crate::value::Check = $check;
-                check(&text).map_err(|problem| format!("{problem}; expected {}", $expected))?;
-                Ok(Self(text))
-            }
-        }
-
         impl std::str::FromStr for $name {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
-                Self::try_from(text.to_owned())
+                $crate::value::length(text, $max)?;
+                let check: $crate::value::Check = $check;
+                check(text).map_err(|problem| format!("{problem}; expected {}", $expected))?;
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = $crate::json::text(deserializer, concat!("a string: ", $expected))?;
-                Self::try_from(text.into_owned()).map_err(serde::de::Error::custom)
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
 

@@ -40,7 +40,8 @@ pub enum ItemOrigin {
     Due,
 }
 
-/// What the inbox has under a key.
+/// What the inbox had under a key, perhaps before the locks were taken. What it had not, or without an outcome, may have
+/// changed since: then the new row is refused, or what was parked has been taken by another scan.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// The content it was used with.
@@ -78,7 +79,7 @@ pub struct Record<C> {
     /// The number of the entry it posted.
     pub entry: Option<i64>,
     /// What it caused, one event a line; `None`: parked.
-    pub outcome: Option<String>,
+    pub outcome: Option<Arc<str>>,
     /// What it waits for, if it is parked.
     pub awaits: Option<Awaited>,
 }
@@ -236,7 +237,10 @@ impl<R: Rules> Desk<'_, R> {
     ) {
         self.books.note_decided(item.received.hash, item.received.command.message_type());
         let version = |id| self.books.account_by_id(id).map(|account| (id, account.version));
-        let outcome = events.iter().map(|event| event.body.as_str()).collect::<Vec<_>>().join("\n");
+        let outcome = match events.as_slice() {
+            [event] => Arc::clone(&event.body),
+            events => events.iter().map(|event| &*event.body).collect::<Vec<_>>().join("\n").into(),
+        };
         self.records.push(Record {
             was_parked: matches!(item.origin, ItemOrigin::Parked { .. }),
             account: account.and_then(version),
