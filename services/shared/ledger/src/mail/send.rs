@@ -272,7 +272,7 @@ async fn outcome(
     let origin = Origin { worker: notification::WORKER, cause: &cause, traceparent: None, time };
     let event = Event::compose(origin, failed).map_err(|_| unexpected())?;
     let content = ContentHash(LengthPrefixed::new().part(NotificationFailed::TYPE).part(&id).finish());
-    write::own_outcome(transaction, notification::WORKER, &cause, FAIL, content, event).await
+    write::own_outcome(transaction, notification::WORKER, &cause, FAIL, content, &event).await
 }
 
 struct ShopRow {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use contract::{
     CommandKey, Commands, ContentHash, Currency, CustomerId, CustomerKind, EntryId, KeyHash, MerchantId,
-    Received,
 };
+use rust_decimal::Decimal;
 use sqlx::PgTransaction;
 
 use super::named;
@@ -26,7 +26,7 @@ pub(super) struct Needed {
     /// Those that are to change.
     pub(super) changed_customers: BTreeSet<CustomerKey>,
     /// And which commands create it where it is missing, and its customer as what.
-    accounts: BTreeMap<AccountKey, Vec<(KeyHash, CustomerKind)>>,
+    accounts: BTreeMap<AccountKey, Vec<Creator>>,
     /// Named by the command that created it.
     pub(super) commissions: Names,
     pub(super) entries: Names,
@@ -36,10 +36,26 @@ pub(super) struct Needed {
     pub(super) withdrawal_ids: BTreeSet<(KeyHash, MerchantId)>,
 }
 
+/// A command that creates an account, and its customer, where it is missing.
+struct Creator {
+    kind: CustomerKind,
+    /// Not if this key is in the inbox already: what is recorded is not carried out again, and one that conflicts must
+    /// leave nothing behind. `None`: parked, which is recorded and to be carried out.
+    unless_recorded: Option<KeyHash>,
+}
+
 /// Commands that are named, by the stored form of their keys.
 pub(super) type Names = HashMap<KeyHash, CommandKey>;
 
 impl Needed {
+    /// Whether the accounts are all known by whose they are.
+    pub(super) fn only_accounts(&self) -> bool {
+        !self.accounts.is_empty()
+            && [&self.commissions, &self.entries, &self.withdrawals].into_iter().all(Names::is_empty)
+            && self.entry_ids.is_empty()
+            && self.withdrawal_ids.is_empty()
+    }
+
     pub(super) fn of<R: Rules>(rules: &R, items: &[Arc<Item<R::Command>>]) -> Self {
         let mut needed = Self::default();
         let mut seen = HashSet::with_capacity(items.len());
@@ -54,17 +70,20 @@ impl Needed {
                 // A copy, or a conflict.
                 needs.creates = None;
             }
-            needed.add(needs, received);
+            needed.add(needs, item);
         }
         needed
     }
 
-    fn add<C: Commands>(&mut self, needs: Needs, received: &Received<C>) {
+    fn add<C: Commands>(&mut self, needs: Needs, item: &Item<C>) {
+        let Item { received, origin, .. } = item;
         let Needs { account, creates, names, customer, changes_customer, changes_merchant } = needs;
         let merchant = received.command.merchant();
         if let Some(account) = account {
             let creators = self.accounts.entry(account).or_default();
-            creators.extend(creates.map(|kind| (received.hash, kind)));
+            let parked = matches!(origin, ItemOrigin::Parked { .. });
+            let unless_recorded = (!parked).then_some(received.hash);
+            creators.extend(creates.map(|kind| Creator { kind, unless_recorded }));
         }
         if changes_merchant {
             self.changed_merchants.insert(merchant.clone());
@@ -106,66 +125,53 @@ pub(crate) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
     text.parse().map_err(|_| unexpected())
 }
 
-/// The numbers of the accounts that are needed; those that were missing are created where their commands want it,
-/// unless their merchant is not registered.
+/// The accounts that are needed, locked; those that were missing are created first, where their commands want it,
+/// unless their merchant is not registered. And whether any were.
 ///
-/// A command that is recorded already is not carried out again, and creates nothing either: one that conflicts must
-/// leave nothing behind. The keys of the others that may have created something are returned too, because they can
-/// have been recorded by the time that locks are held.
-pub(super) async fn resolve<C: Commands>(
+/// `recorded` is what the inbox had before. A command that is recorded meanwhile takes what it created along, when its own
+/// record is refused.
+pub(super) async fn resolve_and_lock(
     transaction: &mut PgTransaction<'_>,
     needed: &Needed,
-    items: &[Arc<Item<C>>],
-) -> Result<(BTreeSet<i64>, HashSet<KeyHash>), Failure> {
+    recorded: &HashMap<KeyHash, Stored>,
+) -> Result<(Vec<Account>, bool), Failure> {
     let mut ids = named::accounts(transaction, needed).await?;
-    if needed.accounts.is_empty() {
-        return Ok((ids, HashSet::new()));
-    }
     let columns = AccountColumns::of(needed.accounts.keys().map(|key| (key, None)));
-    let found = columns.find(transaction).await?;
+    let found = if needed.accounts.is_empty() { Vec::new() } else { columns.find(transaction).await? };
     let known: BTreeSet<usize> = found.iter().map(|(place, _)| *place).collect();
     ids.extend(found.into_iter().map(|(_, id)| id));
-    let missing = needed.accounts.iter().enumerate();
-    let missing = missing.filter(|(place, (_, creators))| !known.contains(place) && !creators.is_empty());
-    let missing: Vec<_> = missing.map(|(_, account)| account).collect();
-    if missing.is_empty() {
-        return Ok((ids, HashSet::new()));
-    }
-    let wanted: HashSet<_> =
-        missing.iter().flat_map(|(_, creators)| *creators).map(|(key, _)| *key).collect();
-    let delivered = items.iter().filter(|item| item.origin == ItemOrigin::Delivered);
-    let delivered: Vec<_> = delivered.filter(|item| wanted.contains(&item.received.hash)).cloned().collect();
-    let recorded = inbox(transaction, &delivered).await?;
-    let new = delivered.iter().map(|item| item.received.hash).filter(|key| !recorded.contains_key(key));
-    let creators = new.collect();
-    let columns = AccountColumns::of(missing.into_iter().filter_map(|(account, creators)| {
-        let (_, kind) = creators.iter().find(|(key, _)| !recorded.contains_key(key))?;
-        Some((account, Some(*kind)))
+    let missing = needed.accounts.iter().enumerate().filter(|(place, _)| !known.contains(place));
+    let columns = AccountColumns::of(missing.filter_map(|(_, (account, creators))| {
+        let creator = creators
+            .iter()
+            .find(|creator| creator.unless_recorded.is_none_or(|key| !recorded.contains_key(&key)))?;
+        Some((account, Some(creator.kind)))
     }));
-    if !columns.merchants.is_empty() {
+    let creates = !columns.merchants.is_empty();
+    if creates {
         columns.create(transaction).await?;
         ids.extend(columns.find(transaction).await?.into_iter().map(|(_, id)| id));
     }
-    Ok((ids, creators))
+    Ok((lock(transaction, ids).await?, creates))
 }
 
 #[derive(Default)]
-struct AccountColumns {
-    merchants: Vec<String>,
-    customers: Vec<String>,
-    currencies: Vec<String>,
+struct AccountColumns<'a> {
+    merchants: Vec<&'a str>,
+    customers: Vec<&'a str>,
+    currencies: Vec<&'a str>,
     exponents: Vec<i16>,
     kinds: Vec<Option<&'static str>>,
 }
 
-impl AccountColumns {
+impl<'a> AccountColumns<'a> {
     /// In the order of the keys, which is the order they are created in.
-    fn of<'a>(keys: impl Iterator<Item = (&'a AccountKey, Option<CustomerKind>)>) -> Self {
+    fn of(keys: impl Iterator<Item = (&'a AccountKey, Option<CustomerKind>)>) -> Self {
         let mut columns = Self::default();
         for (key, creates) in keys {
-            columns.merchants.push(key.merchant.to_string());
-            columns.customers.push(key.customer.to_string());
-            columns.currencies.push(key.currency.code().to_owned());
+            columns.merchants.push(key.merchant.as_str());
+            columns.customers.push(key.customer.as_str());
+            columns.currencies.push(key.currency.code());
             columns.exponents.push(i16::try_from(key.currency.exponent()).unwrap_or(i16::MAX));
             columns.kinds.push(creates.map(CustomerKind::as_str));
         }
@@ -179,9 +185,9 @@ impl AccountColumns {
                FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
                     AS k (merchant, customer, currency, place)
                JOIN account a USING (merchant, customer, currency)"#,
-            &self.merchants,
-            &self.customers,
-            &self.currencies,
+            &self.merchants as _,
+            &self.customers as _,
+            &self.currencies as _,
         )
         .fetch_all(&mut **transaction)
         .await?;
@@ -198,8 +204,8 @@ impl AccountColumns {
                JOIN merchant m ON m.id = k.merchant
                ORDER BY k.merchant COLLATE "C", k.customer COLLATE "C"
                ON CONFLICT DO NOTHING"#,
-            &self.merchants,
-            &self.customers,
+            &self.merchants as _,
+            &self.customers as _,
             &self.kinds as _,
         )
         .execute(&mut **transaction)
@@ -212,9 +218,9 @@ impl AccountColumns {
              JOIN customer c ON c.merchant = k.merchant AND c.id = k.customer
              ORDER BY k.place
              ON CONFLICT DO NOTHING",
-            &self.merchants,
-            &self.customers,
-            &self.currencies,
+            &self.merchants as _,
+            &self.customers as _,
+            &self.currencies as _,
             &self.exponents,
         )
         .execute(&mut **transaction)
@@ -223,59 +229,104 @@ impl AccountColumns {
     }
 }
 
-/// Locks the accounts, ascending by number, and reads them.
-pub(super) async fn lock(
+/// An account's columns.
+struct Row {
+    id: i64,
+    merchant: String,
+    customer: String,
+    currency: String,
+    exponent: i16,
+    balance: Decimal,
+    held: Decimal,
+    pending: Decimal,
+    version: i64,
+    entries: i64,
+    head: Option<Vec<u8>>,
+}
+
+impl Row {
+    fn account(self) -> Result<Account, Failure> {
+        let merchant: MerchantId = parsed(&self.merchant)?;
+        let customer: CustomerId = parsed(&self.customer)?;
+        let currency: Currency = parsed(&self.currency)?;
+        // Another exponent than the account was opened with would change what its amounts mean.
+        if u32::try_from(self.exponent) != Ok(currency.exponent()) {
+            return Err(unexpected());
+        }
+        let head = self.head.map(<[u8; 32]>::try_from).transpose().map_err(|_| unexpected())?;
+        Ok(Account {
+            id: self.id,
+            key: AccountKey { merchant, customer, currency },
+            balance: self.balance,
+            held: self.held,
+            pending: self.pending,
+            version: self.version,
+            entries: self.entries,
+            head,
+        })
+    }
+}
+
+/// Locks the accounts that are needed, ascending by number, and reads them, in one statement where all of them exist
+/// and no command names another. `None`, where one is missing: those that are there are locked then, and nothing may be
+/// created any more before the transaction has ended.
+pub(super) async fn lock_known(
     transaction: &mut PgTransaction<'_>,
-    ids: BTreeSet<i64>,
-) -> Result<Vec<Account>, Failure> {
+    needed: &Needed,
+) -> Result<Option<Vec<Account>>, Failure> {
+    let columns = AccountColumns::of(needed.accounts.keys().map(|key| (key, None)));
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT a.id, a.merchant, a.customer, a.currency, a.exponent, a.balance, a.held, a.pending, a.version,
+                a.entries, a.head
+         FROM unnest($1::text[], $2::text[], $3::text[]) AS k (merchant, customer, currency)
+         JOIN account a ON a.merchant = k.merchant AND a.customer = k.customer AND a.currency = k.currency
+         ORDER BY a.id FOR UPDATE OF a",
+        &columns.merchants as _,
+        &columns.customers as _,
+        &columns.currencies as _,
+    )
+    .fetch_all(&mut **transaction)
+    .await?;
+    if rows.len() < needed.accounts.len() {
+        return Ok(None);
+    }
+    rows.into_iter().map(Row::account).collect::<Result<_, _>>().map(Some)
+}
+
+/// Locks the accounts, ascending by number, and reads them.
+async fn lock(transaction: &mut PgTransaction<'_>, ids: BTreeSet<i64>) -> Result<Vec<Account>, Failure> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<i64> = ids.into_iter().collect();
-    let rows = sqlx::query!(
-        "SELECT a.id, a.merchant, a.customer, a.currency, a.exponent, a.balance, a.held, a.pending, a.version, a.entries, a.head
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT a.id, a.merchant, a.customer, a.currency, a.exponent, a.balance, a.held, a.pending, a.version,
+                a.entries, a.head
          FROM unnest($1::bigint[]) AS k (id) JOIN account a ON a.id = k.id
          ORDER BY a.id FOR UPDATE OF a",
         &ids,
     )
     .fetch_all(&mut **transaction)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            let merchant: MerchantId = parsed(&row.merchant)?;
-            let customer: CustomerId = parsed(&row.customer)?;
-            let currency: Currency = parsed(&row.currency)?;
-            // Another exponent than the account was opened with would change what its amounts mean.
-            if u32::try_from(row.exponent) != Ok(currency.exponent()) {
-                return Err(unexpected());
-            }
-            let head = row.head.map(<[u8; 32]>::try_from).transpose().map_err(|_| unexpected())?;
-            Ok(Account {
-                id: row.id,
-                key: AccountKey { merchant, customer, currency },
-                balance: row.balance,
-                held: row.held,
-                pending: row.pending,
-                version: row.version,
-                entries: row.entries,
-                head,
-            })
-        })
-        .collect()
+    rows.into_iter().map(Row::account).collect()
 }
 
-/// What the inbox has for the items' keys.
+/// What the inbox has for the items' keys, which may change until locks are held.
 pub(super) async fn inbox<C: Commands>(
     transaction: &mut PgTransaction<'_>,
     items: &[Arc<Item<C>>],
 ) -> Result<HashMap<KeyHash, Stored>, Failure> {
     let asked: HashMap<KeyHash, &CommandKey> =
         items.iter().map(|item| (item.received.hash, &item.received.key)).collect();
-    let keys: Vec<Vec<u8>> = asked.keys().map(bytes).collect();
+    // In the index's own order: neighbours are found on one page.
+    let mut keys: Vec<&[u8]> = asked.keys().map(|key| key.0.as_slice()).collect();
+    keys.sort_unstable();
     let rows = sqlx::query!(
         "SELECT i.key, i.merchant, i.source, i.id, i.content, i.outcome
          FROM unnest($1::bytea[]) AS k (key) JOIN inbox i ON i.key = k.key",
-        &keys,
+        &keys as _,
     )
     .fetch_all(&mut **transaction)
     .await?;

@@ -6,12 +6,16 @@
 //!
 //! | step | statement | why there |
 //! |---|---|---|
-//! | resolve | accounts of the keys and of the named commands | their numbers never change: no lock needed |
-//! | create | missing customers, then accounts, each in key order; for commands that the inbox has not | before any lock, so that creators can only wait for creators |
-//! | lock | accounts by number, ascending, always; then merchants and customers that are to change, in key order | whoever holds one only ever waits for a higher one |
-//! | read | clock and merchants; customers; inbox; what is named; waiting (taken) | statements of their own, begun after the lock wait, see what the other side committed |
+//! | ask | inbox, for the items' keys | before any lock, to hold them for less: what another lane commits meanwhile is found by the unique key, when this batch is to be written |
+//! | lock | accounts, found by whose they are, by number, ascending, always | whoever holds one only ever waits for a higher one |
+//! | resolve | where one of them is missing, or a command names something: begun anew, accounts found by their keys and by what is named, missing customers, then accounts, created in key order, then all locked as above | whoever creates holds no lock yet, so that creators can only wait for creators |
+//! | lock | merchants and customers that are to change, in key order | after the accounts |
+//! | read | clock and merchants; customers; what is named; waiting (taken) | statements of their own, begun after the lock wait, see what the other side committed |
 //! | decide | in memory | [`crate::decide`] |
 //! | write | batch, entries, accounts, commissions, withdrawals, merchants, customers, payout methods, inbox by key, waiting | inbox, new merchants and new customers without ON CONFLICT: a unique violation means that another lane was faster |
+//!
+//! A batch that lost such a race asks the inbox once more after it has its locks, so that it does not lose again to
+//! whoever was before it in the queue; so does one that time has caused, of which another process may be just as sure.
 //!
 //! **Bounds.** Memory is the batch's commands, at most 500 that waited for them, the rows they touch, and their
 //! outcomes. The server cancels a statement after `statement_timeout`; [`Settings::timeout`] bounds the whole
@@ -31,7 +35,7 @@ mod waiting;
 mod withdrawals;
 pub(crate) mod write;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use contract::{Event, KeyHash};
@@ -41,8 +45,8 @@ pub use due::ParkedDue;
 pub use settings::Settings;
 pub use sweep::Unpublished;
 
-use crate::decide::{Item, ItemOrigin, Plan, Verdict, decide};
-use crate::{Books, Failure, Rules, schema};
+use crate::decide::{Item, ItemOrigin, Plan, Stored, Verdict, decide};
+use crate::{Account, Books, Failure, Rules, schema};
 
 /// The transaction that decided a batch, as the `batch` table numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,8 @@ pub enum Waiters {
 #[derive(Debug)]
 pub struct Store {
     connection: PgConnection,
+    /// Whether the last batch lost a race.
+    raced: bool,
 }
 
 impl Store {
@@ -82,7 +88,7 @@ impl Store {
     /// # Errors
     /// The database cannot be reached or refuses the login.
     pub async fn connect(settings: &Settings) -> Result<Self, Failure> {
-        Ok(Self { connection: PgConnection::connect_with(settings.options()).await? })
+        Ok(Self { connection: PgConnection::connect_with(settings.options()).await?, raced: false })
     }
 
     /// Connects to a ledger with the schema that this program is written for.
@@ -113,8 +119,45 @@ impl Store {
         waiters: Waiters,
         published: &[BatchId],
     ) -> Result<Settled, Failure> {
+        let settled = self.try_to_carry_out(rules, items, waiters, published).await;
+        self.raced = matches!(settled, Err(Failure::Raced));
+        settled
+    }
+
+    async fn try_to_carry_out<R: Rules>(
+        &mut self,
+        rules: &R,
+        items: &[Arc<Item<R::Command>>],
+        waiters: Waiters,
+        published: &[BatchId],
+    ) -> Result<Settled, Failure> {
+        let ask_again = self.raced || items.iter().any(|item| item.origin == ItemOrigin::Due);
+        let needs = load::Needed::of(rules, items);
         let mut transaction = self.connection.begin().await?;
-        let plan = plan(&mut transaction, rules, items, waiters).await?;
+        let stored = load::inbox(&mut transaction, items).await?;
+        let mut known = None;
+        if needs.only_accounts() {
+            known = load::lock_known(&mut transaction, &needs).await?;
+            if known.is_none() {
+                transaction.rollback().await?;
+                transaction = self.connection.begin().await?;
+            }
+        }
+        let (accounts, created) = match known {
+            Some(accounts) => (accounts, false),
+            None => load::resolve_and_lock(&mut transaction, &needs, &stored).await?,
+        };
+        let stored = if ask_again {
+            let now = load::inbox(&mut transaction, items).await?;
+            if created && now.len() > stored.len() {
+                // What was created for one that is recorded by now must not stay.
+                return Err(Failure::Raced);
+            }
+            now
+        } else {
+            stored
+        };
+        let plan = plan(&mut transaction, rules, items, waiters, &needs, &stored, accounts).await?;
         let Plan { verdicts, records, events, arrivals, books } = plan;
         if records.is_empty() {
             transaction.rollback().await?;
@@ -122,7 +165,7 @@ impl Store {
         }
         let batch = write::batch(&mut transaction, R::WORKER, published).await?;
         write::changes(&mut transaction, &books).await?;
-        write::records(&mut transaction, rules, batch, &books, records).await?;
+        write::records(&mut transaction, rules, batch, &books, &records).await?;
         transaction.commit().await?;
         Ok(Settled { batch: Some(batch), verdicts, events, arrivals })
     }
@@ -140,18 +183,18 @@ impl Store {
     }
 }
 
-/// Everything up to the decision.
+/// Everything from the locks on the accounts to the decision.
 async fn plan<R: Rules>(
     transaction: &mut PgTransaction<'_>,
     rules: &R,
     items: &[Arc<Item<R::Command>>],
     waiters: Waiters,
+    needs: &load::Needed,
+    stored: &HashMap<KeyHash, Stored>,
+    accounts: Vec<Account>,
 ) -> Result<Plan<R::Command>, Failure> {
-    let needs = load::Needed::of(rules, items);
-    let (accounts, creators) = load::resolve(transaction, &needs, items).await?;
-    let accounts = load::lock(transaction, accounts).await?;
-    let locked = directory::lock(transaction, &needs).await?;
-    let (now, merchants) = directory::merchants(transaction, &needs, &locked, R::PREFERENCES).await?;
+    let locked = directory::lock(transaction, needs).await?;
+    let (now, merchants) = directory::merchants(transaction, needs, &locked, R::PREFERENCES).await?;
     let mut books = Books::new(R::WORKER, now);
     for merchant in merchants {
         books.load_merchant(merchant);
@@ -159,18 +202,13 @@ async fn plan<R: Rules>(
     for account in accounts {
         books.load_account(account);
     }
-    for customer in directory::customers(transaction, &needs, &locked).await? {
+    for customer in directory::customers(transaction, needs, &locked).await? {
         books.load_customer(customer);
     }
-    let stored = load::inbox(transaction, items).await?;
-    if creators.iter().any(|key| stored.contains_key(key)) {
-        // What was created for it must not stay.
-        return Err(Failure::Raced);
-    }
-    named::named(transaction, &needs, &mut books).await?;
-    let (taken, waiters) = waiting::take(transaction, rules, items, &stored, waiters).await?;
+    named::named(transaction, needs, &mut books).await?;
+    let (taken, waiters) = waiting::take(transaction, rules, items, stored, waiters).await?;
     let items: Vec<_> = items.iter().filter(|item| still_ours(item, &taken)).cloned().collect();
-    Ok(decide(rules, books, &items, &stored, waiters))
+    Ok(decide(rules, books, &items, stored, waiters))
 }
 
 /// A parked command that another scan took meanwhile is no longer ours to decide.

@@ -2,7 +2,7 @@
 
 use contract::{
     Actor, CommandKey, Commands, ContentHash, CustomerId, Event, KeyHash, Level, MerchantId, Note, OrderId,
-    ReferenceText, Timestamp, UserId,
+    ReferenceText, UserId,
 };
 use sqlx::PgTransaction;
 use time::OffsetDateTime;
@@ -45,38 +45,44 @@ async fn entries(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(
         return Ok(());
     }
     let postings = || entries.iter().map(|entry| &entry.posting);
-    let times = |time: Timestamp| time.get();
     sqlx::query!(
-        "INSERT INTO entry (account_id, number, kind, counterpart, amount, balance_after, command,
-                            order_number, level, note, actor, user_id, reference, reverses,
-                            occurred_at, recorded_at, hash)
-         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[],
-                              $7::bytea[], $8::text[], $9::smallint[], $10::text[], $11::text[],
-                              $12::text[], $13::text[], $14::bigint[],
-                              $15::timestamptz[], $16::timestamptz[], $17::bytea[])",
+        "INSERT INTO entry (account_id, number, kind, counterpart, amount, balance_after, command, hash, occurred_at,
+                            recorded_at, order_number, level, note, actor, user_id, reference, reverses)
+         SELECT n.account_id, n.number, n.kind, n.counterpart, n.amount, n.balance_after, n.command, n.hash,
+                n.occurred_at, $10, n.order_number, n.level, n.note, n.actor, n.user_id, n.reference, n.reverses
+         FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::numeric[], $6::numeric[],
+                     $7::bytea[], $8::bytea[], $9::timestamptz[], $11::text[], $12::smallint[], $13::text[],
+                     $14::text[], $15::text[], $16::text[], $17::bigint[])
+              AS n (account_id, number, kind, counterpart, amount, balance_after, command, hash, occurred_at,
+                    order_number, level, note, actor, user_id, reference, reverses)",
         &entries.iter().map(|entry| entry.id.account).collect::<Vec<_>>(),
         &entries.iter().map(|entry| entry.id.number).collect::<Vec<_>>(),
-        &postings().map(|posting| posting.kind.as_str().to_owned()).collect::<Vec<_>>(),
-        &postings().map(|posting| posting.kind.counterpart().to_owned()).collect::<Vec<_>>(),
+        &postings().map(|posting| posting.kind.as_str()).collect::<Vec<_>>() as _,
+        &postings().map(|posting| posting.kind.counterpart()).collect::<Vec<_>>() as _,
         &postings().map(|posting| posting.amount).collect::<Vec<_>>(),
         &entries.iter().map(|entry| entry.balance_after).collect::<Vec<_>>(),
-        &postings().map(|posting| bytes(&posting.command)).collect::<Vec<_>>(),
-        &postings().map(|posting| posting.order.as_ref().map(OrderId::to_string)).collect::<Vec<_>>() as _,
-        &postings().map(|posting| posting.level.map(Level::get).map(i16::from)).collect::<Vec<_>>() as _,
-        &postings().map(|posting| posting.note.as_ref().map(Note::to_string)).collect::<Vec<_>>() as _,
-        &postings().map(|posting| posting.actor.as_ref().map(Actor::to_string)).collect::<Vec<_>>() as _,
-        &postings().map(|posting| posting.user.as_ref().map(UserId::to_string)).collect::<Vec<_>>() as _,
-        &postings()
-            .map(|posting| posting.reference.as_ref().map(ReferenceText::to_string))
-            .collect::<Vec<_>>() as _,
-        &postings().map(|posting| posting.reverses).collect::<Vec<_>>() as _,
-        &postings().map(|posting| times(posting.occurred_at)).collect::<Vec<_>>(),
-        &entries.iter().map(|entry| times(entry.recorded_at)).collect::<Vec<_>>(),
-        &entries.iter().map(|entry| entry.hash.to_vec()).collect::<Vec<_>>(),
+        &postings().map(|posting| posting.command.0.as_slice()).collect::<Vec<_>>() as _,
+        &entries.iter().map(|entry| entry.hash.as_slice()).collect::<Vec<_>>() as _,
+        &postings().map(|posting| posting.occurred_at.get()).collect::<Vec<_>>(),
+        books.now().get(),
+        &sparse(postings().map(|posting| posting.order.as_ref().map(OrderId::as_str))) as _,
+        &sparse(postings().map(|posting| posting.level.map(|level| i16::from(level.get())))) as _,
+        &sparse(postings().map(|posting| posting.note.as_ref().map(Note::as_str))) as _,
+        &sparse(postings().map(|posting| posting.actor.as_ref().map(Actor::as_str))) as _,
+        &sparse(postings().map(|posting| posting.user.as_ref().map(UserId::as_str))) as _,
+        &sparse(postings().map(|posting| posting.reference.as_ref().map(ReferenceText::as_str))) as _,
+        &sparse(postings().map(|posting| posting.reverses)) as _,
     )
     .execute(&mut **transaction)
     .await?;
     Ok(())
+}
+
+/// A column that is often without any value: then an empty array, which unnest fills up with NULL. The others must
+/// have a value for each row.
+fn sparse<T>(values: impl Iterator<Item = Option<T>>) -> Vec<Option<T>> {
+    let values: Vec<_> = values.collect();
+    if values.iter().all(Option::is_none) { Vec::new() } else { values }
 }
 
 async fn accounts(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
@@ -98,7 +104,8 @@ async fn accounts(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<
         &accounts.iter().map(|account| account.pending).collect::<Vec<_>>(),
         &accounts.iter().map(|account| account.version).collect::<Vec<_>>(),
         &accounts.iter().map(|account| account.entries).collect::<Vec<_>>(),
-        &accounts.iter().map(|account| account.head.map(|head| head.to_vec())).collect::<Vec<_>>() as _,
+        &accounts.iter().map(|account| account.head.as_ref().map(<[u8; 32]>::as_slice)).collect::<Vec<_>>()
+            as _,
     )
     .execute(&mut **transaction)
     .await?;
@@ -151,56 +158,48 @@ pub(super) async fn records<R: Rules>(
     rules: &R,
     batch: BatchId,
     books: &Books,
-    records: Vec<Record<R::Command>>,
+    records: &[Record<R::Command>],
 ) -> Result<(), Failure> {
-    let mut rows: Vec<Row> =
+    let mut rows: Vec<Row<'_>> =
         records.iter().zip(0..).map(|(record, position)| Row::of(rules, record, position)).collect();
-    rows.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-    let (updates, inserts): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.was_parked);
-    insert(transaction, batch, inserts).await?;
-    let outcomes = updates.into_iter().filter(|row| row.outcome.is_some()).collect();
-    update(transaction, batch, outcomes).await?;
-    park(transaction, rules, books, &records).await
+    rows.sort_unstable_by_key(|row| row.key);
+    let (updates, inserts): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.was_parked);
+    insert(transaction, batch, &inserts).await?;
+    let outcomes: Vec<_> = updates.into_iter().filter(|row| row.outcome.is_some()).collect();
+    update(transaction, batch, &outcomes).await?;
+    park(transaction, rules, books, records).await
 }
 
-struct Row {
-    key: Vec<u8>,
+struct Row<'a> {
+    key: KeyHash,
     was_parked: bool,
     account: Option<i64>,
     version: Option<i64>,
     entry: Option<i64>,
     position: i32,
-    merchant: String,
-    source: String,
-    id: String,
+    /// Merchant, source and id.
+    texts: &'a CommandKey,
     message_type: &'static str,
-    content: Vec<u8>,
-    outcome: Option<String>,
+    content: ContentHash,
+    outcome: Option<&'a str>,
 }
 
-impl Row {
-    fn of<R: Rules>(rules: &R, record: &Record<R::Command>, position: i32) -> Self {
+impl<'a> Row<'a> {
+    fn of<R: Rules>(rules: &R, record: &'a Record<R::Command>, position: i32) -> Self {
         let received = &record.item.received;
         Self {
-            key: bytes(&received.hash),
+            key: received.hash,
             was_parked: record.was_parked,
             account: record.account.map(|(id, _)| id),
             version: record.account.map(|(_, version)| version),
             entry: record.entry,
             position,
-            merchant: received.key.merchant.to_string(),
-            source: received.key.source.to_string(),
-            id: received.key.id.to_string(),
+            texts: &received.key,
             message_type: received.command.message_type(),
-            content: rules.fingerprint(received).0.to_vec(),
-            outcome: record.outcome.clone(),
+            content: rules.fingerprint(received),
+            outcome: record.outcome.as_deref(),
         }
     }
-}
-
-/// One column of rows as an array.
-fn column<T>(rows: &mut [Row], field: impl Fn(&mut Row) -> T) -> Vec<T> {
-    rows.iter_mut().map(field).collect()
 }
 
 /// An outcome that no command asked for: of a key of Saldo's own, in a batch of its own, for the sweep to publish.
@@ -210,53 +209,49 @@ pub(crate) async fn own_outcome(
     key: &CommandKey,
     message_type: &'static str,
     content: ContentHash,
-    event: Event,
+    event: &Event,
 ) -> Result<(), Failure> {
     let batch = batch(transaction, worker, &[]).await?;
     let row = Row {
-        key: bytes(&key.hash()),
+        key: key.hash(),
         was_parked: false,
         account: None,
         version: None,
         entry: None,
         position: 0,
-        merchant: key.merchant.to_string(),
-        source: key.source.to_string(),
-        id: key.id.to_string(),
+        texts: key,
         message_type,
-        content: content.0.to_vec(),
-        outcome: Some(event.body),
+        content,
+        outcome: Some(&event.body),
     };
-    insert(transaction, batch, vec![row]).await
+    insert(transaction, batch, &[row]).await
 }
 
 async fn insert(
     transaction: &mut PgTransaction<'_>,
     batch: BatchId,
-    mut rows: Vec<Row>,
+    rows: &[Row<'_>],
 ) -> Result<(), Failure> {
-    use std::mem::take;
     if rows.is_empty() {
         return Ok(());
     }
-    let rows = rows.as_mut_slice();
     sqlx::query!(
-        "INSERT INTO inbox (batch_id, key, account_id, version, entry_number, position, merchant, source, id,
-                            type, content, outcome)
-         SELECT $1, * FROM unnest($2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::integer[],
-                                  $7::text[], $8::text[], $9::text[], $10::text[], $11::bytea[], $12::text[])",
+        "INSERT INTO inbox (batch_id, key, position, merchant, source, id, type, content, account_id, version,
+                            entry_number, outcome)
+         SELECT $1, * FROM unnest($2::bytea[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[],
+                                  $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[])",
         batch.0,
-        &column(rows, |row| take(&mut row.key)),
-        &column(rows, |row| row.account) as _,
-        &column(rows, |row| row.version) as _,
-        &column(rows, |row| row.entry) as _,
-        &column(rows, |row| row.position),
-        &column(rows, |row| take(&mut row.merchant)),
-        &column(rows, |row| take(&mut row.source)),
-        &column(rows, |row| take(&mut row.id)),
-        &column(rows, |row| row.message_type.to_owned()),
-        &column(rows, |row| take(&mut row.content)),
-        &column(rows, |row| row.outcome.take()) as _,
+        &rows.iter().map(|row| row.key.0.as_slice()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.position).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.texts.merchant.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.texts.source.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.texts.id.as_str()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.message_type).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.content.0.as_slice()).collect::<Vec<_>>() as _,
+        &sparse(rows.iter().map(|row| row.account)) as _,
+        &sparse(rows.iter().map(|row| row.version)) as _,
+        &sparse(rows.iter().map(|row| row.entry)) as _,
+        &sparse(rows.iter().map(|row| row.outcome)) as _,
     )
     .execute(&mut **transaction)
     .await?;
@@ -267,12 +262,11 @@ async fn insert(
 async fn update(
     transaction: &mut PgTransaction<'_>,
     batch: BatchId,
-    mut rows: Vec<Row>,
+    rows: &[Row<'_>],
 ) -> Result<(), Failure> {
     if rows.is_empty() {
         return Ok(());
     }
-    let rows = rows.as_mut_slice();
     let written = sqlx::query!(
         "UPDATE inbox i
          SET batch_id = $1, account_id = n.account_id, version = n.version, entry_number = n.entry_number,
@@ -281,12 +275,12 @@ async fn update(
               AS n (key, account_id, version, entry_number, position, outcome)
          WHERE i.key = n.key",
         batch.0,
-        &column(rows, |row| std::mem::take(&mut row.key)),
-        &column(rows, |row| row.account) as _,
-        &column(rows, |row| row.version) as _,
-        &column(rows, |row| row.entry) as _,
-        &column(rows, |row| row.position),
-        &column(rows, |row| row.outcome.take()) as _,
+        &rows.iter().map(|row| row.key.0.as_slice()).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.account).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.version).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.entry).collect::<Vec<_>>() as _,
+        &rows.iter().map(|row| row.position).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.outcome).collect::<Vec<_>>() as _,
     )
     .execute(&mut **transaction)
     .await?
