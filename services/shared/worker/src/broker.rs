@@ -1,10 +1,11 @@
 //! Connections to the broker, and publishing that is only done when the broker has confirmed it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use contract::{CONTENT_TYPE, Event};
-use futures_util::future::{join_all, try_join_all};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
@@ -19,6 +20,10 @@ use crate::topology;
 const HEARTBEAT_SECONDS: u16 = 10;
 
 const PERSISTENT: u8 = 2;
+
+/// So many messages are handed to the connection at once: enough to fill its buffer, few enough that a batch of large
+/// ones does not lie in memory twice.
+const WINDOW: usize = 250;
 
 /// Why the broker did not take something.
 #[derive(Debug, thiserror::Error)]
@@ -153,21 +158,26 @@ impl Publisher {
     }
 
     async fn publish_and_wait(&self, messages: &[Outgoing<'_>]) -> Result<(), BrokerError> {
-        let starts = messages.iter().map(|message| async move {
-            let short = |text| ShortString::try_new(text).map_err(|_| BrokerError::RoutingKey);
-            let confirm = self.channel.basic_publish(
-                short(message.exchange)?,
-                short(message.routing_key)?,
-                BasicPublishOptions { mandatory: message.mandatory, ..Default::default() },
-                message.body,
-                message.properties.clone().with_delivery_mode(PERSISTENT),
-            );
-            Ok::<_, BrokerError>(confirm.await?)
-        });
-        let confirms = try_join_all(starts).await?;
+        let mut confirms = Vec::with_capacity(messages.len());
+        for part in messages.chunks(WINDOW) {
+            let mut starts = Vec::with_capacity(part.len());
+            for message in part {
+                let short = |text| ShortString::try_new(text).map_err(|_| BrokerError::RoutingKey);
+                starts.push(Begun::poll(Box::pin(self.channel.basic_publish(
+                    short(message.exchange)?,
+                    short(message.routing_key)?,
+                    BasicPublishOptions { mandatory: message.mandatory, ..Default::default() },
+                    message.body,
+                    message.properties.clone().with_delivery_mode(PERSISTENT),
+                ))));
+            }
+            for start in starts {
+                confirms.push(start.end().await?);
+            }
+        }
         let (mut refused, mut unroutable) = (0, 0);
-        for confirmation in join_all(confirms).await {
-            match confirmation? {
+        for confirm in confirms {
+            match confirm.await? {
                 Confirmation::Ack(None) => {}
                 Confirmation::Ack(Some(_)) => unroutable += 1,
                 Confirmation::Nack(_) => refused += 1,
@@ -195,6 +205,30 @@ impl Publisher {
             properties: BasicProperties::default().with_headers(FieldTable::default()),
         };
         self.publish(&[probe]).await
+    }
+}
+
+/// A future that was begun without anybody waiting for it yet. A batch's publishes are begun one after the other, then
+/// awaited in their order, in which the broker's answers come too: by the time that the last one is awaited, most are
+/// long there. `join_all` would wake its task for each of them.
+enum Begun<F: Future> {
+    Done(F::Output),
+    Pending(Pin<Box<F>>),
+}
+
+impl<F: Future> Begun<F> {
+    fn poll(mut future: Pin<Box<F>>) -> Self {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Self::Done(output),
+            Poll::Pending => Self::Pending(future),
+        }
+    }
+
+    async fn end(self) -> F::Output {
+        match self {
+            Self::Done(output) => output,
+            Self::Pending(future) => future.await,
+        }
     }
 }
 

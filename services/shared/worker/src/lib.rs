@@ -43,6 +43,10 @@ use crate::clerk::Clerk;
 pub use crate::desk::Access;
 use crate::desk::Desk;
 pub use crate::health::Health;
+
+/// Of every program that links this crate. A command is many small texts, made by one thread and dropped by another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use crate::recorder::Recorder;
 use crate::settings::{Reader, Settings};
 use crate::supervisor::Supervisor;
