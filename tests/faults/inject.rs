@@ -37,7 +37,7 @@ const UNDER_WAY: Duration = Duration::from_secs(SILENCE.as_secs() + 1);
 pub(crate) const PURGING: Duration = Duration::from_secs(BACKLOG.as_secs() + UNDER_WAY.as_secs());
 
 /// The broker's limits: what its configuration says, and what it always exceeds.
-const MUCH_MEMORY: &str = "1GiB";
+const MUCH_MEMORY: &str = "2GiB";
 const NO_MEMORY: &str = "1MB";
 
 /// The workers that decide commands.
