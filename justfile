@@ -7,7 +7,7 @@ _list:
 up *options:
     deploy/local/up {{ options }}
 
-# All checks and tests, or the steps named: format, lint, test, faults, queries, demo
+# All checks and tests, or the steps named: format, lint, test, faults, speed, queries, demo
 test *steps:
     tests/run {{ steps }}
 
@@ -24,10 +24,11 @@ faults *options:
     cargo build -p tests --bins
     deploy/local/servers --unstarted cargo run -q -p tests --bin faults -- {{ options }}
 
-# The benchmark, with servers of its own: [COMMANDS] [CUSTOMERS]
+# The benchmark, with servers of its own; figures and plots go to target/bench: [--rounds N] [--only CASE,…]
 bench *options:
     cargo build --release
-    deploy/local/servers cargo run --release -p tests --bin drain -- {{ options }}
+    cargo build --release -p bench
+    deploy/local/servers target/release/bench {{ options }}
 
 # Query metadata for builds without a database: after changing a query or a migration
 prepare:

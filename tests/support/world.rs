@@ -52,6 +52,26 @@ impl World {
         world
     }
 
+    /// A new world whose database is a copy of this one's, in which nobody may be working, and whose queues have these
+    /// limits.
+    pub async fn copy(&self, limits: Limits) -> Self {
+        let world = Self::named();
+        let mut admin = PgConnection::connect(&server("SALDO_TEST_DATABASE_URL")).await.unwrap();
+        // File by file: a large one would otherwise pass through the write-ahead log.
+        let statement = format!("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", world.name, self.name);
+        admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+        world.make_vhost(limits).await;
+        world
+    }
+
+    /// Removes database and virtual host, whoever still uses them.
+    pub async fn remove(self) {
+        let mut admin = PgConnection::connect(&server("SALDO_TEST_DATABASE_URL")).await.unwrap();
+        let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
+        self.manage("DELETE", &format!("vhosts/{}", self.name), None).await;
+    }
+
     /// A new world that is a database and nothing more.
     pub async fn without_broker() -> Self {
         let world = Self::named();

@@ -1,0 +1,353 @@
+//! A publisher and a worker at the same time, on the same cores.
+//!
+//! **The highest rate.** First publishers keep the queue from running dry and from growing, as fast as the worker
+//! goes. Then they publish at that rate by the clock, whatever the worker does: the rate counts only if the queue does
+//! not grow; otherwise a little less is tried.
+//!
+//! **Latency** is from the moment a command is due, by the clock, until its event is read from a subscriber's queue, in
+//! one process. When it is due does not depend on any answer, and publishing late counts: a worker that stalls is
+//! charged for everybody who had to wait.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use futures_util::future::{join_all, try_join_all};
+use futures_util::stream::FuturesUnordered;
+use hdrhistogram::Histogram;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{Confirmation, Connection, ConnectionProperties};
+use tests::{Publisher, Worker};
+use tokio::time::{Duration, sleep};
+use worker::topology::{COMMANDS, EVENTS};
+
+use crate::drain::until;
+use crate::figures::{Case, Cpu, Latency, Measured};
+use crate::messages::{Ids, Spread, What, bodies};
+use crate::stage::{ACCOUNTS, Stage, publish};
+
+/// The publisher stops while the queue has more than this: two lanes' prefetch, and as much again.
+const FULL: usize = 8_000;
+
+/// Commands that a publisher publishes together.
+const PART: usize = 250;
+
+/// Publishers, with a connection each: a broker lets a single channel of a quorum queue get only so far ahead.
+const PUBLISHERS: usize = 4;
+
+/// Before anything is counted: connections, caches, plans.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// What is less is tried when the queue grows.
+const LESS: f64 = 0.96;
+
+/// How often the publisher looks at the clock.
+const TICK: Duration = Duration::from_millis(2);
+
+/// How long things are measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lengths {
+    pub(crate) rate: Duration,
+    pub(crate) latency: Duration,
+}
+
+/// A worker, and a publisher who knows how full its queue is.
+pub(crate) struct Live {
+    workers: Vec<Worker>,
+    sent: u64,
+}
+
+impl Live {
+    /// The worker is ready.
+    pub(crate) async fn start(stage: &Stage) -> Self {
+        Self { workers: vec![stage.worker(What::Commission).ready().await], sent: 0 }
+    }
+
+    /// The highest rate without a growing queue.
+    pub(crate) async fn highest(&mut self, stage: &mut Stage, round: usize, lengths: Lengths) -> Measured {
+        let mut rate = self.kept_full(stage, lengths.rate).await;
+        loop {
+            let (measured, grew) = self.by_the_clock(stage, round, rate, lengths.rate).await;
+            if !grew {
+                return measured;
+            }
+            rate *= LESS;
+        }
+    }
+
+    /// How fast the worker goes while the queue neither grows nor runs dry.
+    async fn kept_full(&mut self, stage: &mut Stage, length: Duration) -> f64 {
+        let (stop, queued) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let publishers = publishers(stage).await;
+        let publishing: Vec<_> = publishers
+            .iter()
+            .map(|publisher| {
+                self.sent += 1;
+                let (stop, queued, channel) =
+                    (Arc::clone(&stop), Arc::clone(&queued), publisher.channel.clone());
+                let mut seed = 1_000_000 * self.sent;
+                tokio::spawn(async move {
+                    while !stop.load(Ordering::Relaxed) {
+                        if queued.load(Ordering::Relaxed) > FULL {
+                            sleep(Duration::from_millis(2)).await;
+                            continue;
+                        }
+                        seed += 1;
+                        let part = bodies(What::Commission, Spread::Even(ACCOUNTS), Ids::Random, seed, PART);
+                        publish(&channel, What::Commission, &part).await;
+                    }
+                })
+            })
+            .collect();
+        let mut counted = None;
+        let began = Instant::now();
+        while began.elapsed() < WARM_UP + length {
+            queued.store(stage.ready(What::Commission).await, Ordering::Relaxed);
+            if began.elapsed() > WARM_UP && counted.is_none() {
+                counted = Some((stage.newest_batch().await, Instant::now()));
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        let (since, from) = counted.unwrap();
+        let decided = stage.carried_out_since(since).await;
+        let seconds = from.elapsed().as_secs_f64();
+        stop.store(true, Ordering::Relaxed);
+        for publisher in publishing {
+            publisher.await.unwrap();
+        }
+        self.idle(stage).await;
+        as_float(decided) / seconds
+    }
+
+    /// Publishes at this rate; whether the queue grew.
+    async fn by_the_clock(
+        &mut self,
+        stage: &mut Stage,
+        round: usize,
+        rate: f64,
+        length: Duration,
+    ) -> (Measured, bool) {
+        stage.settle().await;
+        let clock = Clock::new(stage, rate, WARM_UP + length).await;
+        let sending = tokio::spawn(clock.run(self.next_run(), |_, _| ()));
+        sleep(WARM_UP).await;
+        let (since, early) = (stage.newest_batch().await, stage.ready(What::Commission).await);
+        let (began, usage) = (Instant::now(), stage.servers.usage(&self.workers, &mut stage.database).await);
+        sleep(length).await;
+        let commands = stage.carried_out_since(since).await;
+        let (seconds, late) = (began.elapsed().as_secs_f64(), stage.ready(What::Commission).await);
+        let (cpu, wal) = stage.servers.usage(&self.workers, &mut stage.database).await.since(usage);
+        sending.await.unwrap();
+        self.idle(stage).await;
+        let memory = self.workers.iter().map(Worker::peak_memory).collect();
+        // It is read in batches, so that it is never quite still: a twentieth of what came meanwhile is no growth.
+        let grew = as_float(late as u64) > as_float(early as u64) + rate * length.as_secs_f64() / 20.0;
+        (Measured { case: Case::Live, round, commands, seconds, cpu, wal, memory }, grew)
+    }
+
+    /// Latencies at a share of this rate.
+    pub(crate) async fn latency(
+        &mut self,
+        stage: &mut Stage,
+        round: usize,
+        load: f64,
+        highest: f64,
+        lengths: Lengths,
+    ) -> Latency {
+        let rate = highest * load;
+        stage.settle().await;
+        let clock = Clock::new(stage, rate, WARM_UP + lengths.latency).await;
+        let sent: Arc<Vec<AtomicU64>> = Arc::new((0..clock.count()).map(|_| AtomicU64::new(0)).collect());
+        let began = Instant::now();
+        let run = self.next_run();
+        let heard = Heard::start(stage, began, run, Arc::clone(&sent)).await;
+        let skipped = clock.due(WARM_UP);
+        let note = Arc::clone(&sent);
+        let usage = stage.servers.usage(&self.workers, &mut stage.database).await;
+        let sending = tokio::spawn(clock.run(run, move |n, now: Instant| {
+            note[n].store(nanos(now.duration_since(began)), Ordering::Relaxed);
+        }));
+        sending.await.unwrap();
+        let (cpu, _) = stage.servers.usage(&self.workers, &mut stage.database).await.since(usage);
+        self.idle(stage).await;
+        Latency { cpu, ..heard.report(round, load, rate, skipped).await }
+    }
+
+    fn next_run(&mut self) -> u64 {
+        self.sent += 1;
+        self.sent
+    }
+
+    /// Waits until nothing is left to do.
+    async fn idle(&self, stage: &mut Stage) {
+        until("the queue is empty", async || stage.ready(What::Commission).await == 0).await;
+        until("every batch is marked", async || !stage.unpublished().await).await;
+    }
+}
+
+async fn publishers(stage: &Stage) -> Vec<Publisher> {
+    join_all((0..PUBLISHERS).map(|_| stage.world.publisher())).await
+}
+
+/// Publishes by the clock.
+struct Clock {
+    publishers: Vec<Publisher>,
+    rate: f64,
+    length: Duration,
+}
+
+impl Clock {
+    async fn new(stage: &Stage, rate: f64, length: Duration) -> Self {
+        Self { publishers: publishers(stage).await, rate, length }
+    }
+
+    /// How many are due after this time.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate times seconds is a count"
+    )]
+    fn due(&self, after: Duration) -> usize {
+        (self.rate * after.as_secs_f64()) as usize
+    }
+
+    /// When this one is due.
+    fn time(&self, n: usize) -> Duration {
+        Duration::from_secs_f64(as_float(n as u64) / self.rate)
+    }
+
+    fn count(&self) -> usize {
+        self.due(self.length)
+    }
+
+    /// Publishes all; every one is confirmed in the end. `sending` is told the moment each is given away.
+    async fn run(self, run: u64, sending: impl Fn(usize, Instant)) {
+        let what = What::Commission;
+        let (key, properties, count) = (what.routing_key(), what.properties(), self.count());
+        let (confirms, mut confirmed) = tokio::sync::mpsc::unbounded_channel();
+        let confirming = tokio::spawn(async move {
+            let mut open = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    next = confirmed.recv() => match next {
+                        Some(confirm) => open.push(confirm),
+                        None => break,
+                    },
+                    Some(confirmation) = open.next() => assert_eq!(lapin::Result::unwrap(confirmation), Confirmation::Ack(None)),
+                }
+            }
+            while let Some(confirmation) = open.next().await {
+                assert_eq!(confirmation.unwrap(), Confirmation::Ack(None));
+            }
+        });
+        let (began, mut done) = (Instant::now(), 0);
+        while done < count {
+            let due = self.due(began.elapsed()).min(count);
+            // Whatever is due goes out together, as from publishers that do many things at once.
+            let started = (done..due).map(|n| {
+                sending(n, began + self.time(n));
+                // The number comes last: the event names the command by it.
+                let body = what.body(&format!("live-{run}-{n}"), (n as u64 * 7919 + run) % ACCOUNTS);
+                let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+                let (key, properties) = (key.as_str().into(), properties.clone());
+                let channel = &self.publishers[n % PUBLISHERS].channel;
+                async move {
+                    channel.basic_publish(COMMANDS.into(), key, options, body.as_bytes(), properties).await
+                }
+            });
+            for confirm in try_join_all(started).await.unwrap() {
+                confirms.send(confirm).unwrap();
+            }
+            done = due;
+            sleep(TICK).await;
+        }
+        drop(confirms);
+        confirming.await.unwrap();
+    }
+}
+
+/// A subscriber that notes when it heard of each command.
+struct Heard {
+    heard: Arc<Vec<AtomicU64>>,
+    sent: Arc<Vec<AtomicU64>>,
+    _connection: Connection,
+}
+
+impl Heard {
+    async fn start(stage: &Stage, began: Instant, run: u64, sent: Arc<Vec<AtomicU64>>) -> Self {
+        let prefix = format!("\"causationid\":\"live-{run}-");
+        let connection =
+            Connection::connect(&stage.world.amqp_url(), ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
+        let queue = channel.queue_declare("".into(), options, FieldTable::default()).await.unwrap();
+        let (name, bind) = (queue.name().clone(), QueueBindOptions::default());
+        channel
+            .queue_bind(name.clone(), EVENTS.into(), "#".into(), bind, FieldTable::default())
+            .await
+            .unwrap();
+        let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
+        let mut consumer =
+            channel.basic_consume(name, "".into(), options, FieldTable::default()).await.unwrap();
+        let heard: Arc<Vec<AtomicU64>> = Arc::new((0..sent.len()).map(|_| AtomicU64::new(0)).collect());
+        let into = Arc::clone(&heard);
+        tokio::spawn(async move {
+            // Ends with its connection.
+            while let Some(Ok(delivery)) = consumer.next().await {
+                let now = nanos(began.elapsed());
+                if let Some(slot) = number(&delivery.data, &prefix).and_then(|n| into.get(n)) {
+                    slot.store(now, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { heard, sent, _connection: connection }
+    }
+
+    /// What was sent before this number was to warm up.
+    async fn report(&self, round: usize, load: f64, rate: f64, skipped: usize) -> Latency {
+        let all = || self.heard.iter().all(|slot| slot.load(Ordering::Relaxed) > 0);
+        until("every event is heard", async || all()).await;
+        // From a microsecond to five minutes, in steps of a thousandth.
+        let mut histogram = Histogram::<u64>::new_with_bounds(1_000, 300_000_000_000, 3).unwrap();
+        for (sent, heard) in self.sent.iter().zip(self.heard.iter()).skip(skipped) {
+            histogram.record(heard.load(Ordering::Relaxed) - sent.load(Ordering::Relaxed)).unwrap();
+        }
+        let at = |quantile| seconds(histogram.value_at_quantile(quantile));
+        Latency {
+            round,
+            load,
+            rate,
+            samples: histogram.len(),
+            cpu: Cpu::default(),
+            p50: at(0.5),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: seconds(histogram.max()),
+            curve: histogram
+                .iter_quantiles(5)
+                .map(|step| (step.quantile_iterated_to(), seconds(step.value_iterated_to())))
+                .collect(),
+        }
+    }
+}
+
+/// Which command of the run the event is about; what stands before the number is of that run alone.
+fn number(event: &[u8], prefix: &str) -> Option<usize> {
+    let text = std::str::from_utf8(event).ok()?;
+    text.split_once(prefix)?.1.split_once('"')?.0.parse().ok()
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap()
+}
+
+fn seconds(nanos: u64) -> f64 {
+    Duration::from_nanos(nanos).as_secs_f64()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
+fn as_float(count: u64) -> f64 {
+    count as f64
+}
