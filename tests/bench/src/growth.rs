@@ -41,6 +41,8 @@ pub(crate) async fn grow(world: &World, entries: u64, accounts: u64, outcome_byt
         "UPDATE account SET balance = 12.5 * $1, version = $1, entries = $1, head = sha256(customer::bytea)";
     sqlx::query(sql).bind(each).execute(&mut database).await.unwrap();
     for statement in [
+        "INSERT INTO batch (id, worker, published_at) OVERRIDING SYSTEM VALUE
+         SELECT n, 'commissions', now() FROM generate_series(1, (SELECT max(batch_id) FROM inbox)) n",
         "SELECT setval(pg_get_serial_sequence('batch', 'id'), (SELECT max(batch_id) FROM inbox))",
         // As accounts lie after updates that found room on their pages.
         "VACUUM (FULL) account",

@@ -270,7 +270,7 @@ impl Clock {
 
 /// A subscriber that notes when it heard of each command.
 struct Heard {
-    heard: Arc<Vec<AtomicU64>>,
+    times: Arc<Vec<AtomicU64>>,
     sent: Arc<Vec<AtomicU64>>,
     _connection: Connection,
 }
@@ -291,8 +291,8 @@ impl Heard {
         let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
         let mut consumer =
             channel.basic_consume(name, "".into(), options, FieldTable::default()).await.unwrap();
-        let heard: Arc<Vec<AtomicU64>> = Arc::new((0..sent.len()).map(|_| AtomicU64::new(0)).collect());
-        let into = Arc::clone(&heard);
+        let times: Arc<Vec<AtomicU64>> = Arc::new((0..sent.len()).map(|_| AtomicU64::new(0)).collect());
+        let into = Arc::clone(&times);
         tokio::spawn(async move {
             // Ends with its connection.
             while let Some(Ok(delivery)) = consumer.next().await {
@@ -302,16 +302,16 @@ impl Heard {
                 }
             }
         });
-        Self { heard, sent, _connection: connection }
+        Self { times, sent, _connection: connection }
     }
 
     /// What was sent before this number was to warm up.
     async fn report(&self, round: usize, load: f64, rate: f64, skipped: usize) -> Latency {
-        let all = || self.heard.iter().all(|slot| slot.load(Ordering::Relaxed) > 0);
+        let all = || self.times.iter().all(|slot| slot.load(Ordering::Relaxed) > 0);
         until("every event is heard", async || all()).await;
         // From a microsecond to five minutes, in steps of a thousandth.
         let mut histogram = Histogram::<u64>::new_with_bounds(1_000, 300_000_000_000, 3).unwrap();
-        for (sent, heard) in self.sent.iter().zip(self.heard.iter()).skip(skipped) {
+        for (sent, heard) in self.sent.iter().zip(self.times.iter()).skip(skipped) {
             histogram.record(heard.load(Ordering::Relaxed) - sent.load(Ordering::Relaxed)).unwrap();
         }
         let at = |quantile| seconds(histogram.value_at_quantile(quantile));

@@ -97,7 +97,7 @@ struct Whole {
     /// Entries of the large ledger
     #[arg(long, default_value_t = 10_000_000)]
     entries: u64,
-    /// A worker's setting that is not as shipped, such as SALDO__WORKER__LANES=3
+    /// A worker's setting that is not as shipped, such as `SALDO__WORKER__LANES=3`
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<Setting>,
     /// Where figures and plots are written

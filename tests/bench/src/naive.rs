@@ -15,7 +15,7 @@ use lapin::options::ConfirmSelectOptions;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Channel, Confirmation, Connection, ConnectionProperties};
-use ledger::decide::{Item, Stored, decide};
+use ledger::decide::{Item, Plan, Stored, decide};
 use ledger::{Account, AccountKey, Books, Merchant};
 use rust_decimal::Decimal;
 use sqlx::{Connection as _, PgConnection};
@@ -142,10 +142,20 @@ async fn carry_out(database: &mut PgConnection, item: Arc<Item<CommissionCommand
         preferences: contract::Preferences::default(),
         put_at: None,
     });
-    let (id, balance, held, pending, version, entries, head) = account;
-    let head = head.map(|head| head.try_into().unwrap());
-    books.load_account(Account { id, key: owner, balance, held, pending, version, entries, head });
+    let (id, balance, held, pending, version, entries, newest) = account;
+    let mut account = Account::new(id, owner);
+    (account.balance, account.held, account.pending) = (balance, held, pending);
+    (account.version, account.entries) = (version, entries);
+    account.head = newest.map(|hash| hash.try_into().unwrap());
+    books.load_account(account);
     let plan = decide(&RULES, books, std::slice::from_ref(&item), &stored, Vec::new());
+    write(&mut transaction, &plan).await;
+    transaction.commit().await.unwrap();
+    plan.events
+}
+
+/// A statement for each row.
+async fn write(database: &mut PgConnection, plan: &Plan<CommissionCommand>) {
     for entry in &plan.books.changes().entries {
         let posting = &entry.posting;
         sqlx::query(
@@ -166,7 +176,7 @@ async fn carry_out(database: &mut PgConnection, item: Arc<Item<CommissionCommand
         .bind(posting.occurred_at.get())
         .bind(entry.recorded_at.get())
         .bind(entry.hash.as_slice())
-        .execute(&mut *transaction)
+        .execute(&mut *database)
         .await
         .unwrap();
     }
@@ -177,7 +187,7 @@ async fn carry_out(database: &mut PgConnection, item: Arc<Item<CommissionCommand
             .bind(account.version)
             .bind(account.entries)
             .bind(account.head.map(|head| head.to_vec()))
-            .execute(&mut *transaction)
+            .execute(&mut *database)
             .await
             .unwrap();
     }
@@ -198,12 +208,10 @@ async fn carry_out(database: &mut PgConnection, item: Arc<Item<CommissionCommand
         .bind(contract::Commands::message_type(&received.command))
         .bind(received.content.0.as_slice())
         .bind(&record.outcome)
-        .execute(&mut *transaction)
+        .execute(&mut *database)
         .await
         .unwrap();
     }
-    transaction.commit().await.unwrap();
-    plan.events
 }
 
 /// What the inbox has for it.

@@ -42,7 +42,7 @@ BEGIN
                        outcome)
     SELECT command, this, account_id, number, number, 0, 'acme', '/affiliates/eu',
            command::text, 'commission.credit.v1', sha256(command), repeat('x', outcome_bytes)
-    FROM written ORDER BY command;
+    FROM written ORDER BY written.command;
     UPDATE account a SET balance = balance + 12.5 * n.added, version = version + n.added, entries = entries + n.added,
                          head = sha256('')
     FROM (SELECT id, count(*) AS added
