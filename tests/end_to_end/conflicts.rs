@@ -1,8 +1,14 @@
 //! A key is used once: the same content again is the same command, other content under it is never applied.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use commissions::Commissions;
+use contract::Received;
 use lapin::Confirmation;
+use ledger::decide::{Item, ItemOrigin};
+use ledger::store::{Settings, Waiters};
+use ledger::{Failure, Store, Verdict};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, Row as _};
 use tests::message::{MERCHANT, SOURCE, routing_key};
@@ -337,4 +343,56 @@ async fn of_two_contents_for_two_customers_that_race_for_a_key_one_is_applied() 
     let balances: rust_decimal::Decimal =
         sqlx::query_scalar("SELECT sum(balance + pending) FROM account").fetch_one(&mut locks).await.unwrap();
     assert_eq!(balances.normalize().to_string(), "200.02");
+}
+
+/// A lane that had asked the inbox before another committed a copy decides that copy once more, and what it writes before
+/// the inbox can contradict what is there by then: a race, and nobody's fault.
+#[tokio::test]
+async fn a_batch_that_contradicts_what_another_lane_wrote_meanwhile_is_decided_again() {
+    let world = World::without_broker().await;
+    world.register(MERCHANT, 3).await;
+    let url = world.database_url(Some("saldo_commissions"));
+    let settings = Settings::from_url(&url, "lane", PATIENCE).unwrap();
+    let lane = async || Store::open(&settings).await.unwrap();
+    let rules = Commissions { patience: PATIENCE, reversal_patience: PATIENCE };
+    let item = |message: &Value| {
+        let body: Arc<[u8]> = message.to_string().as_bytes().into();
+        Arc::new(Item { received: Received::read(&body).unwrap(), body, origin: ItemOrigin::Delivered })
+    };
+    let commission = item(&credit("k-1", "anna", "50"));
+    let (first, second) = (vec![commission.clone(), item(&reverse("k-2", "k-1", None))], vec![commission]);
+    let opening = [item(&credit("k-0", "anna", "1"))];
+    lane().await.carry_out(&rules, &opening, Waiters::Taken, &[]).await.unwrap();
+
+    let mut admin = world.superuser().await;
+    let mut holds = admin.begin().await.unwrap();
+    holds.execute("SELECT FROM account FOR UPDATE").await.unwrap();
+    let waiting = async |lanes: i64| {
+        eventually("the lanes wait for the account", PATIENCE, || async {
+            let sql = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            let seen = world.count(sql).await;
+            if seen == lanes { Ok(()) } else { Err(seen) }
+        })
+        .await;
+    };
+    let (mut one, mut other) = (lane().await, lane().await);
+    let one = {
+        let rules = rules.clone();
+        tokio::spawn(async move { one.carry_out(&rules, &first, Waiters::Taken, &[]).await })
+    };
+    waiting(1).await;
+    let other = tokio::spawn(async move {
+        let lost = other.carry_out(&rules, &second, Waiters::Taken, &[]).await;
+        (lost, other.carry_out(&rules, &second, Waiters::Taken, &[]).await)
+    });
+    waiting(2).await;
+    holds.rollback().await.unwrap();
+
+    // A commission that is taken back while it is pending has no date any more, and cannot be pending without one.
+    assert_eq!(one.await.unwrap().unwrap().verdicts, [Verdict::Decided, Verdict::Decided]);
+    let (lost, again) = other.await.unwrap();
+    assert!(matches!(lost, Err(Failure::Raced)), "{lost:?}");
+    assert_eq!(again.unwrap().verdicts, [Verdict::Repeated]);
+    assert_eq!(world.count("SELECT count(*) FROM commission WHERE state = 'cancelled'").await, 1);
 }

@@ -14,8 +14,9 @@
 //! | decide | in memory | [`crate::decide`] |
 //! | write | batch, entries, accounts, commissions, withdrawals, merchants, customers, payout methods, inbox by key, waiting | inbox, new merchants and new customers without ON CONFLICT: a unique violation means that another lane was faster |
 //!
-//! A batch that lost such a race asks the inbox once more after it has its locks, so that it does not lose again to
-//! whoever was before it in the queue; so does one that time has caused, of which another process may be just as sure.
+//! A batch that lost such a race, or that failed in any way that such a race could have caused, asks the inbox once more
+//! after it has its locks: it does not lose again to whoever was before it in the queue, and what fails then fails by its
+//! own fault. So does one that time has caused, of which another process may be just as sure.
 //!
 //! **Bounds.** Memory is the batch's commands, at most 500 that waited for them, the rows they touch, and their
 //! outcomes. The server cancels a statement after `statement_timeout`; [`Settings::timeout`] bounds the whole
@@ -119,7 +120,13 @@ impl Store {
         waiters: Waiters,
         published: &[BatchId],
     ) -> Result<Settled, Failure> {
-        let settled = self.try_to_carry_out(rules, items, waiters, published).await;
+        // Asking early is a guess that nobody else is at work on the same commands.
+        let ask_again = self.raced || items.iter().any(|item| item.origin == ItemOrigin::Due);
+        let settled = match self.try_to_carry_out(rules, items, waiters, published, ask_again).await {
+            // Where that was wrong, rows that are written before the inbox can contradict what the other lane wrote.
+            Err(Failure::Culprit { .. }) if !ask_again => Err(Failure::Raced),
+            settled => settled,
+        };
         self.raced = matches!(settled, Err(Failure::Raced));
         settled
     }
@@ -130,8 +137,8 @@ impl Store {
         items: &[Arc<Item<R::Command>>],
         waiters: Waiters,
         published: &[BatchId],
+        ask_again: bool,
     ) -> Result<Settled, Failure> {
-        let ask_again = self.raced || items.iter().any(|item| item.origin == ItemOrigin::Due);
         let needs = load::Needed::of(rules, items);
         let mut transaction = self.connection.begin().await?;
         let stored = load::inbox(&mut transaction, items).await?;
