@@ -244,7 +244,8 @@ impl Clock {
         });
         let (began, mut done) = (Instant::now(), 0);
         while done < count {
-            let due = self.due(began.elapsed()).min(count);
+            // The first is due at once.
+            let due = (self.due(began.elapsed()) + 1).min(count);
             // Whatever is due goes out together, as from publishers that do many things at once.
             let started = (done..due).map(|n| {
                 sending(n, began + self.time(n));
