@@ -222,7 +222,7 @@ impl Clock {
         self.due(self.length)
     }
 
-    /// Publishes all; every one is confirmed in the end. `sending` is told the moment each is given away.
+    /// Publishes all; every one is confirmed in the end. `sending` is told when each is due, before it is given away.
     async fn run(self, run: u64, sending: impl Fn(usize, Instant)) {
         let what = What::Commission;
         let (key, properties, count) = (what.routing_key(), what.properties(), self.count());

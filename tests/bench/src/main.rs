@@ -4,9 +4,9 @@
 //!     cargo build --release      # the workers; `just bench` does both
 //!     deploy/local/servers cargo run --release -p bench -- [--rounds N] [--only CASE,…]
 //!
-//! Every round measures every case once, one after the other, each in a database and a virtual host of its own (the large
-//! ledger is loaded once); so ratios compare what ran within minutes on the same machine. Figures are written to `target/bench`. README.md beside
-//! this package says what they were, and what follows from them.
+//! Every round measures every case once, one after the other, each in a database and a virtual host of its own (the
+//! large ledger is loaded once); so ratios compare what ran within minutes on the same machine. Figures are written to
+//! `target/bench`. README.md beside this package says what they were, and what follows from them.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -68,16 +68,9 @@ enum Form {
     },
 }
 
-/// `NAME=VALUE`
-#[derive(Debug, Clone)]
-struct Setting(String, String);
-
-impl std::str::FromStr for Setting {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-        Ok(Self(name.to_owned(), value.to_owned()))
-    }
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,15 +84,15 @@ struct Whole {
     /// Commands of a drain
     #[arg(long, default_value_t = 200_000)]
     commands: usize,
-    /// Commands that the naive one is given, for each that it works on at the same time
+    /// Commands that the naive one is given; four times as many where 16 are under way
     #[arg(long, default_value_t = 3_000)]
     naive_commands: usize,
     /// Entries of the large ledger
     #[arg(long, default_value_t = 10_000_000)]
     entries: u64,
     /// A worker's setting that is not as shipped, such as `SALDO__WORKER__LANES=3`
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    settings: Vec<Setting>,
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    settings: Vec<(String, String)>,
     /// Where figures and plots are written
     #[arg(long, default_value = "target/bench")]
     into: PathBuf,
@@ -145,8 +138,7 @@ impl Run {
     }
 
     async fn stage(&self, template: &World) -> Stage {
-        let settings = self.whole.settings.iter().map(|Setting(name, value)| (name.clone(), value.clone()));
-        Stage::like(template, &settings.collect::<Vec<_>>()).await
+        Stage::like(template, &self.whole.settings).await
     }
 
     fn wanted(&self, case: Case) -> bool {
@@ -155,11 +147,7 @@ impl Run {
 
     /// Every case in every round.
     async fn everything(mut self) -> Figures {
-        let million = self.wants_million().then_some(stage::template(MILLION));
-        let million = match million {
-            Some(template) => Some(template.await),
-            None => None,
-        };
+        let million = if self.wants_million() { Some(stage::template(MILLION).await) } else { None };
         let mut grown = None;
         for round in 1..=self.whole.rounds {
             println!("round {round} of {}", self.whole.rounds);
@@ -177,7 +165,6 @@ impl Run {
             if self.wanted(Case::Live) {
                 self.live(round).await;
             }
-            self.keep();
         }
         self.figures
     }
@@ -313,6 +300,7 @@ impl Run {
                 ms[0], ms[1], ms[2]
             );
             self.figures.latencies.push(latency);
+            self.keep();
         }
         drop(live);
         stage.close().await;
