@@ -20,6 +20,7 @@ use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions,
 use lapin::types::FieldTable;
 use lapin::{Confirmation, Connection, ConnectionProperties};
 use tests::{Publisher, Worker};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Duration, sleep};
 use worker::topology::{COMMANDS, EVENTS};
 
@@ -43,7 +44,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// What is less is tried when the queue grows.
 const LESS: f64 = 0.96;
 
-/// How often the publisher looks at the clock.
+/// What becomes due within this time goes out together, as from publishers that do many things at once.
 const TICK: Duration = Duration::from_millis(2);
 
 /// How long things are measured.
@@ -163,7 +164,7 @@ impl Live {
         let began = Instant::now();
         let run = self.next_run();
         let heard = Heard::start(stage, began, run, Arc::clone(&sent)).await;
-        let skipped = clock.due(WARM_UP);
+        let skipped = due_after(rate, WARM_UP);
         let note = Arc::clone(&sent);
         let usage = stage.servers.usage(&self.workers, &mut stage.database).await;
         let sending = tokio::spawn(clock.run(run, move |n, now: Instant| {
@@ -203,30 +204,38 @@ impl Clock {
         Self { publishers: publishers(stage).await, rate, length }
     }
 
-    /// How many are due after this time.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate times seconds is a count"
-    )]
-    fn due(&self, after: Duration) -> usize {
-        (self.rate * after.as_secs_f64()) as usize
-    }
-
-    /// When this one is due.
-    fn time(&self, n: usize) -> Duration {
-        Duration::from_secs_f64(as_float(n as u64) / self.rate)
-    }
-
     fn count(&self) -> usize {
-        self.due(self.length)
+        due_after(self.rate, self.length)
+    }
+
+    /// Tells how many are due by now, each time that some are, in a thread of its own: an asynchronous timer would be
+    /// late by up to a millisecond.
+    fn hand(&self, began: Instant, count: usize) -> UnboundedReceiver<usize> {
+        let (told, due) = unbounded_channel();
+        let rate = self.rate;
+        std::thread::spawn(move || {
+            let mut done = 0;
+            while done < count {
+                let looked = Instant::now();
+                let now = (due_after(rate, looked - began) + 1).min(count);
+                if now > done {
+                    done = now;
+                    if told.send(done).is_err() {
+                        break;
+                    }
+                }
+                let next = time_of(rate, done).saturating_sub(began.elapsed());
+                std::thread::sleep(next.max(TICK.saturating_sub(looked.elapsed())));
+            }
+        });
+        due
     }
 
     /// Publishes all; every one is confirmed in the end. `sending` is told when each is due, before it is given away.
     async fn run(self, run: u64, sending: impl Fn(usize, Instant)) {
         let what = What::Commission;
         let (key, properties, count) = (what.routing_key(), what.properties(), self.count());
-        let (confirms, mut confirmed) = tokio::sync::mpsc::unbounded_channel();
+        let (confirms, mut confirmed) = unbounded_channel();
         let confirming = tokio::spawn(async move {
             let mut open = FuturesUnordered::new();
             loop {
@@ -243,12 +252,10 @@ impl Clock {
             }
         });
         let (began, mut done) = (Instant::now(), 0);
-        while done < count {
-            // The first is due at once.
-            let due = (self.due(began.elapsed()) + 1).min(count);
-            // Whatever is due goes out together, as from publishers that do many things at once.
-            let started = (done..due).map(|n| {
-                sending(n, began + self.time(n));
+        let mut due = self.hand(began, count);
+        while let Some(until) = due.recv().await {
+            let started = (done..until).map(|n| {
+                sending(n, began + time_of(self.rate, n));
                 // The number comes last: the event names the command by it.
                 let body = what.body(&format!("live-{run}-{n}"), (n as u64 * 7919 + run) % ACCOUNTS);
                 let options = BasicPublishOptions { mandatory: true, ..Default::default() };
@@ -261,12 +268,22 @@ impl Clock {
             for confirm in try_join_all(started).await.unwrap() {
                 confirms.send(confirm).unwrap();
             }
-            done = due;
-            sleep(TICK).await;
+            done = until;
         }
         drop(confirms);
         confirming.await.unwrap();
     }
+}
+
+/// How many are due, at this rate, after this time.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate times seconds is a count")]
+fn due_after(rate: f64, time: Duration) -> usize {
+    (rate * time.as_secs_f64()) as usize
+}
+
+/// When this one is due.
+fn time_of(rate: f64, n: usize) -> Duration {
+    Duration::from_secs_f64(as_float(n as u64) / rate)
 }
 
 /// A subscriber that notes when it heard of each command.
