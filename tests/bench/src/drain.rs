@@ -30,8 +30,10 @@ pub(crate) async fn drain(
     stage.settle().await;
     let builder = stage.worker(what);
     let workers: Vec<Worker> = (0..processes).map(|_| builder.start()).collect();
+    let started = Instant::now();
     let (mut began, mut usage) = stage.look(&workers).await;
     while stage.ready(what).await == bodies.len() {
+        assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}: a worker was handed a command");
         (began, usage) = stage.look(&workers).await;
         sleep(LOOK).await;
     }

@@ -64,6 +64,16 @@ impl Cpu {
     pub(crate) fn total(self) -> f64 {
         self.worker + self.postgres + self.broker + self.publisher
     }
+
+    /// The part of each of so many seconds.
+    pub(crate) fn each_of(self, count: f64) -> Self {
+        Self {
+            worker: self.worker / count,
+            postgres: self.postgres / count,
+            broker: self.broker / count,
+            publisher: self.publisher / count,
+        }
+    }
 }
 
 /// One case in one round.
@@ -104,8 +114,8 @@ pub(crate) struct Latency {
     pub(crate) rate: f64,
     /// How many were published, and answered.
     pub(crate) samples: u64,
-    /// While they were published.
-    pub(crate) cpu: Cpu,
+    /// Cores that were kept busy meanwhile: seconds of CPU time in a second, warming up included.
+    pub(crate) busy: Cpu,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,

@@ -167,13 +167,15 @@ impl Live {
         let skipped = due_after(rate, WARM_UP);
         let note = Arc::clone(&sent);
         let usage = stage.servers.usage(&self.workers, &mut stage.database).await;
+        let from = Instant::now();
         let sending = tokio::spawn(clock.run(run, move |n, now: Instant| {
             note[n].store(nanos(now.duration_since(began)), Ordering::Relaxed);
         }));
         sending.await.unwrap();
         let (cpu, _) = stage.servers.usage(&self.workers, &mut stage.database).await.since(usage);
+        let busy = cpu.each_of(from.elapsed().as_secs_f64());
         self.idle(stage).await;
-        Latency { cpu, ..heard.report(round, load, rate, skipped).await }
+        Latency { busy, ..heard.report(round, load, rate, skipped).await }
     }
 
     fn next_run(&mut self) -> u64 {
@@ -338,7 +340,7 @@ impl Heard {
             load,
             rate,
             samples: histogram.len(),
-            cpu: Cpu::default(),
+            busy: Cpu::default(),
             p50: at(0.5),
             p99: at(0.99),
             p999: at(0.999),

@@ -263,11 +263,14 @@ impl Run {
 
     /// The large ledger is loaded once, and grows by a fiftieth with every drain.
     async fn grow(&mut self, million: &World) -> Stage {
-        let stage = self.stage(million).await;
+        let mut stage = self.stage(million).await;
         let outcome_bytes = usize::try_from(self.outcome_bytes().await).unwrap();
         println!("  loading {} entries", self.whole.entries);
         growth::grow(&stage.world, self.whole.entries, MILLION, outcome_bytes).await;
         self.figures.size = Some(growth::size(&stage.world).await);
+        // A ledger in use has in memory what it reads; this one was only written.
+        let bodies = self.commissions(0, Case::GrowthRandom, Spread::Even(MILLION), Ids::Random);
+        drain::drain(&mut stage, Case::GrowthRandom, 0, What::Commission, &bodies, 1).await;
         stage
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use contract::{CONTENT_TYPE, Event};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{FieldTable, ShortString};
+use lapin::types::{FieldTable, FrameSize, ShortString};
 use lapin::uri::AMQPUri;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use secrecy::{ExposeSecret, SecretString};
@@ -24,6 +24,30 @@ const PERSISTENT: u8 = 2;
 /// So many messages are handed to the connection at once: enough to fill its buffer, few enough that a batch of large
 /// ones does not lie in memory twice.
 const WINDOW: usize = 250;
+
+/// The largest frame of a connection that only publishes; the client has room for 64 of them from the start. A body is cut
+/// into frames, properties cannot be, but ours are far smaller. Where messages are consumed, a publisher's headers must
+/// fit: there the broker's own limit stays.
+const PUBLISH_FRAME: FrameSize = 32 * 1024;
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Messages come in, and are acked.
+    Consume,
+    /// Messages go out.
+    Publish,
+}
+
+impl Purpose {
+    /// As it stands in the name of a connection.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Consume => "consume",
+            Self::Publish => "publish",
+        }
+    }
+}
 
 /// Why the broker did not take something.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +84,17 @@ pub enum BrokerError {
 ///
 /// # Errors
 /// The URL is not usable, or the broker cannot be reached in time or refuses.
-pub async fn connect(url: &SecretString, name: &str, within: Duration) -> Result<Connection, BrokerError> {
+pub async fn connect(
+    url: &SecretString,
+    name: &str,
+    purpose: Purpose,
+    within: Duration,
+) -> Result<Connection, BrokerError> {
     let mut uri: AMQPUri = url.expose_secret().parse().map_err(|_| BrokerError::Url)?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+    if purpose == Purpose::Publish {
+        uri.query.frame_max.get_or_insert(PUBLISH_FRAME);
+    }
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     match timeout(within, Connection::connect_uri(uri, properties)).await {
         Ok(connection) => Ok(connection?),

@@ -15,7 +15,7 @@ use lapin::{Channel, Confirmation, Connection, ErrorKind, ExchangeKind};
 use secrecy::SecretString;
 use tokio::time::timeout;
 
-use crate::broker::{BrokerError, Outgoing, connect, user_of};
+use crate::broker::{BrokerError, Outgoing, Purpose, connect, user_of};
 use crate::topology::COMMANDS;
 
 const PERSISTENT: u8 = 2;
@@ -73,7 +73,7 @@ impl Submitter {
     /// The broker cannot be reached or has no exchange for commands.
     pub async fn connect(url: &SecretString, name: &str, within: Duration) -> Result<Self, SubmitError> {
         let user = ShortString::try_new(user_of(url)?).map_err(|_| BrokerError::Url)?;
-        let connection = connect(url, name, within).await?;
+        let connection = connect(url, name, Purpose::Publish, within).await?;
         let asked = connection.create_channel().await.map_err(BrokerError::from)?;
         let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
         let declared =

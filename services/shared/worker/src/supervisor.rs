@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use crate::broker::{self, BrokerError, Publisher};
+use crate::broker::{self, BrokerError, Publisher, Purpose};
 use crate::chores::Chores;
 use crate::desk::{Access, Desk};
 use crate::health::Health;
@@ -143,11 +143,13 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
     /// taken meanwhile would only come back, and count as delivered once more each time.
     async fn open(&self, careful: bool, unpublished: bool) -> Result<Session<D>, OpenError> {
         let settings = &self.settings;
-        let connect = |purpose: &str| {
-            let name = format!("{} {purpose}", D::WORKER);
-            async move { broker::connect(&settings.broker_url, &name, settings.connect_timeout).await }
+        let connect = |purpose: Purpose| {
+            let name = format!("{} {}", D::WORKER, purpose.as_str());
+            async move {
+                broker::connect(&settings.broker_url, &name, purpose, settings.connect_timeout).await
+            }
         };
-        let publish = Arc::new(connect("publish").await?);
+        let publish = Arc::new(connect(Purpose::Publish).await?);
         topology::check_existence(&publish, D::WORKER).await?;
         let publisher = Publisher::open(Arc::clone(&publish), settings.publish_timeout).await?;
         publisher.probe().await?;
@@ -168,7 +170,7 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
         if unpublished {
             chores.catch_up().await?;
         }
-        let consume = connect("consume").await?;
+        let consume = connect(Purpose::Consume).await?;
         let mut lanes = Vec::new();
         for number in 1..=if careful { 1 } else { settings.lanes } {
             let lane = Lane::open(number, Arc::clone(&shared), desk(), &consume, &publish).await;

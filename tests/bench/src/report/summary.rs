@@ -39,6 +39,8 @@ pub(super) struct LatencyRow {
     pub(super) rate: f64,
     /// Of all rounds together.
     pub(super) samples: u64,
+    /// Cores that all processes together kept busy.
+    pub(super) busy: f64,
     pub(super) seconds: Quantiles<f64>,
     pub(super) round_trips: Quantiles<Option<f64>>,
 }
@@ -184,6 +186,7 @@ pub(super) fn latencies(figures: &Figures) -> Vec<LatencyRow> {
             load,
             rate: middle(|latency| latency.rate),
             samples: rounds.iter().map(|latency| latency.samples).sum(),
+            busy: middle(|latency| latency.busy.total()),
             seconds: Quantiles::of(middle),
             round_trips: Quantiles::of(|figure| to_round_trip(figures, rounds.iter().copied(), figure)),
         }

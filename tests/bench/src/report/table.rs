@@ -129,7 +129,8 @@ fn latencies(figures: &Figures) -> Sheet {
     let row = |row: summary::LatencyRow| {
         let milliseconds = |seconds: f64| number(seconds * 1e3);
         let Quantiles { p50, p99, p999, max } = row.seconds;
-        let mut cells = vec![load(row.load), number(row.rate), group(&row.samples.to_string())];
+        let samples = group(&row.samples.to_string());
+        let mut cells = vec![load(row.load), number(row.rate), samples, number(row.busy)];
         cells.extend([p50, p99, p999, max].map(milliseconds));
         let Quantiles { p50, p99, p999, max } = row.round_trips;
         cells.extend([p50, p99, p999, max].map(optional));
@@ -154,6 +155,7 @@ fn latencies(figures: &Figures) -> Sheet {
             "load",
             "commands/s",
             "samples",
+            "cores busy",
             "p50 ms",
             "p99 ms",
             "p99.9 ms",

@@ -19,7 +19,7 @@ fn latency(round: usize, load: f64, p50: f64, p99: f64) -> Latency {
         load,
         rate: 120.0,
         samples: 3_600,
-        cpu: Cpu::default(),
+        busy: Cpu { worker: 0.2, postgres: 0.3, broker: 0.4, publisher: 0.1 },
         p50,
         p99,
         p999: p99 * 2.0,
