@@ -18,7 +18,7 @@ use lapin::{Channel, Connection, Consumer};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::broker::{BrokerError, connect};
+use crate::broker::{BrokerError, Purpose, connect};
 use crate::submit::refusal;
 use crate::topology::{DEAD, EVENTS, Limits, Topology, UNROUTABLE};
 
@@ -194,7 +194,7 @@ impl Watch {
         merchants: &[MerchantId],
         within: Duration,
     ) -> Result<Self, WatchError> {
-        let connection = connect(url, name, within).await?;
+        let connection = connect(url, name, Purpose::Consume, within).await?;
         let channel = connection.create_channel().await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
