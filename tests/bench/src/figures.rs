@@ -112,7 +112,7 @@ pub(crate) struct Latency {
     pub(crate) load: f64,
     /// Commands a second that were published.
     pub(crate) rate: f64,
-    /// How many were published, and answered.
+    /// How many were heard of.
     pub(crate) samples: u64,
     /// Cores that were kept busy meanwhile: seconds of CPU time in a second, warming up included.
     pub(crate) busy: Cpu,

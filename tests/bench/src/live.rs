@@ -1,12 +1,12 @@
 //! A publisher and a worker at the same time, on the same cores.
 //!
-//! **The highest rate.** First publishers keep the queue from running dry and from growing, as fast as the worker
-//! goes. Then they publish at that rate by the clock, whatever the worker does: the rate counts only if the queue does
-//! not grow; otherwise a little less is tried.
+//! **The highest rate.** Publishers keep the queue from running dry and from growing, as fast as the worker goes: each
+//! waits for its confirms, and all wait while the queue is full enough.
 //!
 //! **Latency** is from the moment a command is due, by the clock, until its event is read from a subscriber's queue, in
 //! one process. When it is due does not depend on any answer, and publishing late counts: a worker that stalls is
-//! charged for everybody who had to wait.
+//! charged for everybody who had to wait. A subscriber of every event would cost more than the worker; so it hears of
+//! one shop's, and above some rate only some of the commands are for that shop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -19,6 +19,7 @@ use hdrhistogram::Histogram;
 use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{Confirmation, Connection, ConnectionProperties};
+use tests::message::MERCHANT;
 use tests::{Publisher, Worker};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Duration, sleep};
@@ -27,7 +28,7 @@ use worker::topology::{COMMANDS, EVENTS};
 use crate::drain::until;
 use crate::figures::{Case, Cpu, Latency, Measured};
 use crate::messages::{Ids, Spread, What, bodies};
-use crate::stage::{ACCOUNTS, Stage, publish};
+use crate::stage::{ACCOUNTS, OTHER_MERCHANT, Stage, publish};
 
 /// The publisher stops while the queue has more than this: two lanes' prefetch, and as much again.
 const FULL: usize = 8_000;
@@ -41,8 +42,11 @@ const PUBLISHERS: usize = 4;
 /// Before anything is counted: connections, caches, plans.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-/// What is less is tried when the queue grows.
-const LESS: f64 = 0.96;
+/// More than [`FULL`] is in the queue because it is looked at seldom: as many commands as come meanwhile, and more.
+const SLACK: usize = 4_000;
+
+/// Events a second that the subscriber is to hear, at most: it takes its share of the cores.
+const HEARD: f64 = 500.0;
 
 /// What becomes due within this time goes out together, as from publishers that do many things at once.
 const TICK: Duration = Duration::from_millis(2);
@@ -67,85 +71,46 @@ impl Live {
     }
 
     /// The highest rate without a growing queue.
-    pub(crate) async fn highest(&mut self, stage: &mut Stage, round: usize, lengths: Lengths) -> Measured {
-        let mut rate = self.kept_full(stage, lengths.rate).await;
-        loop {
-            let (measured, grew) = self.by_the_clock(stage, round, rate, lengths.rate).await;
-            if !grew {
-                return measured;
-            }
-            rate *= LESS;
-        }
-    }
-
-    /// How fast the worker goes while the queue neither grows nor runs dry.
-    async fn kept_full(&mut self, stage: &mut Stage, length: Duration) -> f64 {
+    pub(crate) async fn highest(&mut self, stage: &mut Stage, round: usize, length: Duration) -> Measured {
+        stage.settle().await;
         let (stop, queued) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let publishers = publishers(stage).await;
-        let publishing: Vec<_> = publishers
-            .iter()
+        let publishing: Vec<_> = publishers(stage)
+            .await
+            .into_iter()
             .map(|publisher| {
-                self.sent += 1;
-                let (stop, queued, channel) =
-                    (Arc::clone(&stop), Arc::clone(&queued), publisher.channel.clone());
-                let mut seed = 1_000_000 * self.sent;
-                tokio::spawn(async move {
-                    while !stop.load(Ordering::Relaxed) {
-                        if queued.load(Ordering::Relaxed) > FULL {
-                            sleep(Duration::from_millis(2)).await;
-                            continue;
-                        }
-                        seed += 1;
-                        let part = bodies(What::Commission, Spread::Even(ACCOUNTS), Ids::Random, seed, PART);
-                        publish(&channel, What::Commission, &part).await;
-                    }
-                })
+                tokio::spawn(publish_unless_full(
+                    publisher,
+                    self.next_run(),
+                    Arc::clone(&stop),
+                    Arc::clone(&queued),
+                ))
             })
             .collect();
-        let mut counted = None;
-        let began = Instant::now();
-        while began.elapsed() < WARM_UP + length {
-            queued.store(stage.ready(What::Commission).await, Ordering::Relaxed);
-            if began.elapsed() > WARM_UP && counted.is_none() {
-                counted = Some((stage.newest_batch().await, Instant::now()));
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-        let (since, from) = counted.unwrap();
-        let decided = stage.carried_out_since(since).await;
-        let seconds = from.elapsed().as_secs_f64();
+        self.keep_looking(stage, &queued, WARM_UP).await;
+        let since = stage.newest_batch().await;
+        let (began, usage) = (Instant::now(), stage.servers.usage(&self.workers, &mut stage.database).await);
+        self.keep_looking(stage, &queued, length).await;
+        let commands = stage.carried_out_since(since).await;
+        let seconds = began.elapsed().as_secs_f64();
+        let (cpu, wal) = stage.servers.usage(&self.workers, &mut stage.database).await.since(usage);
         stop.store(true, Ordering::Relaxed);
         for publisher in publishing {
             publisher.await.unwrap();
         }
         self.idle(stage).await;
-        as_float(decided) / seconds
+        let memory = self.workers.iter().map(Worker::peak_memory).collect();
+        Measured { case: Case::Live, round, commands, seconds, cpu, wal, memory }
     }
 
-    /// Publishes at this rate; whether the queue grew.
-    async fn by_the_clock(
-        &mut self,
-        stage: &mut Stage,
-        round: usize,
-        rate: f64,
-        length: Duration,
-    ) -> (Measured, bool) {
-        stage.settle().await;
-        let clock = Clock::new(stage, rate, WARM_UP + length).await;
-        let sending = tokio::spawn(clock.run(self.next_run(), |_, _| ()));
-        sleep(WARM_UP).await;
-        let (since, early) = (stage.newest_batch().await, stage.ready(What::Commission).await);
-        let (began, usage) = (Instant::now(), stage.servers.usage(&self.workers, &mut stage.database).await);
-        sleep(length).await;
-        let commands = stage.carried_out_since(since).await;
-        let (seconds, late) = (began.elapsed().as_secs_f64(), stage.ready(What::Commission).await);
-        let (cpu, wal) = stage.servers.usage(&self.workers, &mut stage.database).await.since(usage);
-        sending.await.unwrap();
-        self.idle(stage).await;
-        let memory = self.workers.iter().map(Worker::peak_memory).collect();
-        // It is read in batches, so that it is never quite still: a twentieth of what came meanwhile is no growth.
-        let grew = as_float(late as u64) > as_float(early as u64) + rate * length.as_secs_f64() / 20.0;
-        (Measured { case: Case::Live, round, commands, seconds, cpu, wal, memory }, grew)
+    /// Tells the publishers how many commands are in the queue, for so long.
+    async fn keep_looking(&self, stage: &Stage, queued: &AtomicUsize, length: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < length {
+            let ready = stage.ready(What::Commission).await;
+            assert!(ready < FULL + PUBLISHERS * PART + SLACK, "the queue has grown to {ready} commands");
+            queued.store(ready, Ordering::Relaxed);
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Latencies at a share of this rate.
@@ -163,8 +128,8 @@ impl Live {
         let sent: Arc<Vec<AtomicU64>> = Arc::new((0..clock.count()).map(|_| AtomicU64::new(0)).collect());
         let began = Instant::now();
         let run = self.next_run();
-        let heard = Heard::start(stage, began, run, Arc::clone(&sent)).await;
-        let skipped = due_after(rate, WARM_UP);
+        let heard = Heard::start(stage, began, run, clock.every(), Arc::clone(&sent)).await;
+        let skipped = due_after(rate, WARM_UP).next_multiple_of(clock.every());
         let note = Arc::clone(&sent);
         let usage = stage.servers.usage(&self.workers, &mut stage.database).await;
         let from = Instant::now();
@@ -190,6 +155,25 @@ impl Live {
     }
 }
 
+/// Publishes one part after the other, each confirmed before the next, and waits while the queue is full enough.
+async fn publish_unless_full(
+    publisher: Publisher,
+    run: u64,
+    stop: Arc<AtomicBool>,
+    queued: Arc<AtomicUsize>,
+) {
+    let mut seed = 1_000_000 * run;
+    while !stop.load(Ordering::Relaxed) {
+        if queued.load(Ordering::Relaxed) > FULL {
+            sleep(Duration::from_millis(2)).await;
+            continue;
+        }
+        seed += 1;
+        let part = bodies(What::Commission, Spread::Even(ACCOUNTS), Ids::Random, seed, PART);
+        publish(&publisher.channel, What::Commission, &part).await;
+    }
+}
+
 async fn publishers(stage: &Stage) -> Vec<Publisher> {
     join_all((0..PUBLISHERS).map(|_| stage.world.publisher())).await
 }
@@ -208,6 +192,16 @@ impl Clock {
 
     fn count(&self) -> usize {
         due_after(self.rate, self.length)
+    }
+
+    /// So many commands there are for one that the subscriber hears of.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate through a rate is a small number"
+    )]
+    fn every(&self) -> usize {
+        (self.rate / HEARD).ceil() as usize
     }
 
     /// Tells how many are due by now, each time that some are, in a thread of its own: an asynchronous timer would be
@@ -236,7 +230,7 @@ impl Clock {
     /// Publishes all; every one is confirmed in the end. `sending` is told when each is due, before it is given away.
     async fn run(self, run: u64, sending: impl Fn(usize, Instant)) {
         let what = What::Commission;
-        let (key, properties, count) = (what.routing_key(), what.properties(), self.count());
+        let (properties, count, every) = (what.properties(), self.count(), self.every());
         let (confirms, mut confirmed) = unbounded_channel();
         let confirming = tokio::spawn(async move {
             let mut open = FuturesUnordered::new();
@@ -259,12 +253,16 @@ impl Clock {
             let started = (done..until).map(|n| {
                 sending(n, began + time_of(self.rate, n));
                 // The number comes last: the event names the command by it.
-                let body = what.body(&format!("live-{run}-{n}"), (n as u64 * 7919 + run) % ACCOUNTS);
+                let merchant = if n % every == 0 { OTHER_MERCHANT } else { MERCHANT };
+                let account = (n as u64 * 7919 + run) % ACCOUNTS;
+                let body = what.body(&format!("live-{run}-{n}"), merchant, account);
                 let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-                let (key, properties) = (key.as_str().into(), properties.clone());
+                let (key, properties) = (what.routing_key(merchant), properties.clone());
                 let channel = &self.publishers[n % PUBLISHERS].channel;
                 async move {
-                    channel.basic_publish(COMMANDS.into(), key, options, body.as_bytes(), properties).await
+                    channel
+                        .basic_publish(COMMANDS.into(), key.into(), options, body.as_bytes(), properties)
+                        .await
                 }
             });
             for confirm in try_join_all(started).await.unwrap() {
@@ -278,7 +276,11 @@ impl Clock {
 }
 
 /// How many are due, at this rate, after this time.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate times seconds is a count")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate times seconds is a count"
+)]
 fn due_after(rate: f64, time: Duration) -> usize {
     (rate * time.as_secs_f64()) as usize
 }
@@ -288,15 +290,17 @@ fn time_of(rate: f64, n: usize) -> Duration {
     Duration::from_secs_f64(as_float(n as u64) / rate)
 }
 
-/// A subscriber that notes when it heard of each command.
+/// A subscriber that notes when it heard of each command that is for its shop.
 struct Heard {
+    /// So many commands there are for one that is.
+    every: usize,
     times: Arc<Vec<AtomicU64>>,
     sent: Arc<Vec<AtomicU64>>,
     _connection: Connection,
 }
 
 impl Heard {
-    async fn start(stage: &Stage, began: Instant, run: u64, sent: Arc<Vec<AtomicU64>>) -> Self {
+    async fn start(stage: &Stage, began: Instant, run: u64, every: usize, sent: Arc<Vec<AtomicU64>>) -> Self {
         let prefix = format!("\"causationid\":\"live-{run}-");
         let connection =
             Connection::connect(&stage.world.amqp_url(), ConnectionProperties::default()).await.unwrap();
@@ -304,8 +308,9 @@ impl Heard {
         let options = QueueDeclareOptions { exclusive: true, ..Default::default() };
         let queue = channel.queue_declare("".into(), options, FieldTable::default()).await.unwrap();
         let (name, bind) = (queue.name().clone(), QueueBindOptions::default());
+        let key = format!("{OTHER_MERCHANT}.#");
         channel
-            .queue_bind(name.clone(), EVENTS.into(), "#".into(), bind, FieldTable::default())
+            .queue_bind(name.clone(), EVENTS.into(), key.as_str().into(), bind, FieldTable::default())
             .await
             .unwrap();
         let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
@@ -322,16 +327,16 @@ impl Heard {
                 }
             }
         });
-        Self { times, sent, _connection: connection }
+        Self { every, times, sent, _connection: connection }
     }
 
     /// What was sent before this number was to warm up.
     async fn report(&self, round: usize, load: f64, rate: f64, skipped: usize) -> Latency {
-        let all = || self.times.iter().all(|slot| slot.load(Ordering::Relaxed) > 0);
+        let all = || self.times.iter().step_by(self.every).all(|slot| slot.load(Ordering::Relaxed) > 0);
         until("every event is heard", async || all()).await;
         // From a microsecond to five minutes, in steps of a thousandth.
         let mut histogram = Histogram::<u64>::new_with_bounds(1_000, 300_000_000_000, 3).unwrap();
-        for (sent, heard) in self.sent.iter().zip(self.times.iter()).skip(skipped) {
+        for (sent, heard) in self.sent.iter().zip(self.times.iter()).skip(skipped).step_by(self.every) {
             histogram.record(heard.load(Ordering::Relaxed) - sent.load(Ordering::Relaxed)).unwrap();
         }
         let at = |quantile| seconds(histogram.value_at_quantile(quantile));

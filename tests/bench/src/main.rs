@@ -291,7 +291,7 @@ impl Run {
         let mut stage = self.stage(&self.plain).await;
         let lengths = Lengths { rate: Duration::from_secs(8), latency: Duration::from_secs(12) };
         let mut live = Live::start(&stage).await;
-        let highest = live.highest(&mut stage, round, lengths).await;
+        let highest = live.highest(&mut stage, round, lengths.rate).await;
         let rate = highest.rate();
         self.note(highest);
         self.figures.round_trips.push(round_trip::round_trip(&mut stage, round).await);

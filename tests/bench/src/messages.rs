@@ -53,9 +53,9 @@ impl What {
         }
     }
 
-    /// The key it is published with.
-    pub(crate) fn routing_key(self) -> String {
-        format!("{MERCHANT}.{}", self.name())
+    /// The key it is published with, for this shop.
+    pub(crate) fn routing_key(self, merchant: &str) -> String {
+        format!("{merchant}.{}", self.name())
     }
 
     /// The properties it is published with.
@@ -66,15 +66,15 @@ impl What {
         }
     }
 
-    /// The message under this id, for this customer.
-    pub(crate) fn body(self, id: &str, customer: u64) -> String {
+    /// The message under this id, for this customer of this shop.
+    pub(crate) fn body(self, id: &str, merchant: &str, customer: u64) -> String {
         let own = match self {
             Self::Commission => r#""amount":"12.50","order":"9001","level":1,"note":"Summer campaign""#,
             Self::Adjustment => r#""amount":"12.50","description":"Thank you","actor":"maria""#,
             Self::Withdrawal => r#""amount":"1.25""#,
         };
         format!(
-            r#"{{"specversion":"1.0","id":"{id}","source":"/affiliates/eu","type":"{}.v1","time":"2026-11-22T10:00:00Z","data":{{"merchant":"{MERCHANT}","customer":"{}","currency":"EUR",{own}}}}}"#,
+            r#"{{"specversion":"1.0","id":"{id}","source":"/affiliates/eu","type":"{}.v1","time":"2026-11-22T10:00:00Z","data":{{"merchant":"{merchant}","customer":"{}","currency":"EUR",{own}}}}}"#,
             self.name(),
             customer_id(customer),
         )
@@ -100,7 +100,7 @@ pub(crate) fn bodies(what: What, spread: Spread, ids: Ids, seed: u64, count: usi
                 (Spread::Even(accounts) | Spread::Zipf(accounts), _) => random.random_range(0..accounts),
                 (Spread::One, _) => 0,
             };
-            what.body(&id(ids, seed, n, &mut random), customer)
+            what.body(&id(ids, seed, n, &mut random), MERCHANT, customer)
         })
         .collect()
 }

@@ -18,6 +18,9 @@ use crate::usage::{Servers, Usage};
 /// Published together before any of it must be confirmed.
 const WINDOW: usize = 1000;
 
+/// A second shop, with [`ACCOUNTS`] too: a subscriber can be interested in its events alone.
+pub(crate) const OTHER_MERCHANT: &str = "probe";
+
 /// Accounts where nothing else is said.
 pub(crate) const ACCOUNTS: u64 = 10_000;
 
@@ -108,7 +111,7 @@ impl Stage {
 
 /// Publishes all of them at once; a queue has every one.
 pub(crate) async fn publish(channel: &Channel, what: What, bodies: &[String]) {
-    let (key, properties) = (what.routing_key(), what.properties());
+    let (key, properties) = (what.routing_key(MERCHANT), what.properties());
     let started = bodies.iter().map(|body| {
         let options = BasicPublishOptions { mandatory: true, ..Default::default() };
         channel.basic_publish(
@@ -133,11 +136,15 @@ fn limits() -> Limits {
 /// enough.
 pub(crate) async fn template(accounts: u64) -> World {
     let world = World::without_broker().await;
-    seed(&mut world.superuser().await, accounts).await;
+    world.register(OTHER_MERCHANT, 0).await;
+    let mut database = world.superuser().await;
+    seed(&mut database, MERCHANT, accounts).await;
+    seed(&mut database, OTHER_MERCHANT, ACCOUNTS).await;
+    database.execute("VACUUM (ANALYZE) customer, payout_method, account").await.unwrap();
     world
 }
 
-async fn seed(database: &mut PgConnection, accounts: u64) {
+async fn seed(database: &mut PgConnection, merchant: &str, accounts: u64) {
     let accounts = i64::try_from(accounts).unwrap();
     for statement in [
         "UPDATE merchant SET preferences = '{\"withdrawals\": {\"enabled\": true}}' WHERE id = $2 AND $1 > 0",
@@ -149,9 +156,8 @@ async fn seed(database: &mut PgConnection, accounts: u64) {
         "INSERT INTO account (merchant, customer, currency, exponent, balance)
          SELECT $2, 'c-' || n, 'EUR', 2, 1000000 FROM generate_series(0, $1 - 1) n",
     ] {
-        sqlx::query(statement).bind(accounts).bind(MERCHANT).execute(&mut *database).await.unwrap();
+        sqlx::query(statement).bind(accounts).bind(merchant).execute(&mut *database).await.unwrap();
     }
-    database.execute("VACUUM (ANALYZE) customer, payout_method, account").await.unwrap();
 }
 
 /// How long anything may take before the run gives up.
