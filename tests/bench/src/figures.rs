@@ -65,13 +65,13 @@ impl Cpu {
         self.worker + self.postgres + self.broker + self.publisher
     }
 
-    /// The part of each of so many seconds.
-    pub(crate) fn each_of(self, count: f64) -> Self {
+    /// In each of so many seconds.
+    pub(crate) fn per_second(self, seconds: f64) -> Self {
         Self {
-            worker: self.worker / count,
-            postgres: self.postgres / count,
-            broker: self.broker / count,
-            publisher: self.publisher / count,
+            worker: self.worker / seconds,
+            postgres: self.postgres / seconds,
+            broker: self.broker / seconds,
+            publisher: self.publisher / seconds,
         }
     }
 }

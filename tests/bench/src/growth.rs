@@ -38,8 +38,9 @@ pub(crate) async fn grow(world: &World, entries: u64, accounts: u64, outcome_byt
     let mut database = world.superuser().await;
     let each = i64::try_from(entries / accounts).unwrap();
     let sql =
-        "UPDATE account SET balance = 12.5 * $1, version = $1, entries = $1, head = sha256(customer::bytea)";
-    sqlx::query(sql).bind(each).execute(&mut database).await.unwrap();
+        "UPDATE account SET balance = 12.5 * $1, version = $1, entries = $1, head = sha256(customer::bytea)
+         WHERE merchant = $2";
+    sqlx::query(sql).bind(each).bind(MERCHANT).execute(&mut database).await.unwrap();
     for statement in [
         "INSERT INTO batch (id, worker, published_at) OVERRIDING SYSTEM VALUE
          SELECT n, 'commissions', now() FROM generate_series(1, (SELECT max(batch_id) FROM inbox)) n",

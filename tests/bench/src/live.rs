@@ -42,8 +42,8 @@ const PUBLISHERS: usize = 4;
 /// Before anything is counted: connections, caches, plans.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-/// More than [`FULL`] is in the queue because it is looked at seldom: as many commands as come meanwhile, and more.
-const SLACK: usize = 4_000;
+/// A queue with so many has grown: above [`FULL`] it has only what came until somebody looked.
+const GROWN: usize = 4 * FULL;
 
 /// Events a second that the subscriber is to hear, at most: it takes its share of the cores.
 const HEARD: f64 = 500.0;
@@ -56,6 +56,16 @@ const TICK: Duration = Duration::from_millis(2);
 pub(crate) struct Lengths {
     pub(crate) rate: Duration,
     pub(crate) latency: Duration,
+}
+
+/// What was seen of the queue.
+#[derive(Debug, Default)]
+struct Looks {
+    all: usize,
+    /// With no command in it: then it may be the publishers that are slow.
+    none: usize,
+    /// The most commands that it had.
+    most: usize,
 }
 
 /// A worker, and a publisher who knows how full its queue is.
@@ -86,31 +96,40 @@ impl Live {
                 ))
             })
             .collect();
-        self.keep_looking(stage, &queued, WARM_UP).await;
+        let warm = self.keep_looking(stage, &queued, WARM_UP).await;
         let since = stage.newest_batch().await;
         let (began, usage) = (Instant::now(), stage.servers.usage(&self.workers, &mut stage.database).await);
-        self.keep_looking(stage, &queued, length).await;
-        let commands = stage.carried_out_since(since).await;
-        let seconds = began.elapsed().as_secs_f64();
+        let looks = self.keep_looking(stage, &queued, length).await;
+        let (until, seconds) = (stage.newest_batch().await, began.elapsed().as_secs_f64());
         let (cpu, wal) = stage.servers.usage(&self.workers, &mut stage.database).await.since(usage);
         stop.store(true, Ordering::Relaxed);
+        let commands = stage.carried_out(since, until).await;
         for publisher in publishing {
             publisher.await.unwrap();
         }
         self.idle(stage).await;
+        let most = warm.most.max(looks.most);
+        assert!(most < GROWN, "the queue has grown to {most} commands");
+        println!(
+            "  the queue had at most {most} commands, and none in {} of {} looks",
+            looks.none, looks.all
+        );
         let memory = self.workers.iter().map(Worker::peak_memory).collect();
         Measured { case: Case::Live, round, commands, seconds, cpu, wal, memory }
     }
 
     /// Tells the publishers how many commands are in the queue, for so long.
-    async fn keep_looking(&self, stage: &Stage, queued: &AtomicUsize, length: Duration) {
-        let began = Instant::now();
+    async fn keep_looking(&self, stage: &Stage, queued: &AtomicUsize, length: Duration) -> Looks {
+        let (began, mut looks) = (Instant::now(), Looks::default());
         while began.elapsed() < length {
             let ready = stage.ready(What::Commission).await;
-            assert!(ready < FULL + PUBLISHERS * PART + SLACK, "the queue has grown to {ready} commands");
             queued.store(ready, Ordering::Relaxed);
+            looks.all += 1;
+            looks.none += usize::from(ready == 0);
+            looks.most = looks.most.max(ready);
             sleep(Duration::from_millis(5)).await;
         }
+        looks
     }
 
     /// Latencies at a share of this rate.
@@ -138,7 +157,7 @@ impl Live {
         }));
         sending.await.unwrap();
         let (cpu, _) = stage.servers.usage(&self.workers, &mut stage.database).await.since(usage);
-        let busy = cpu.each_of(from.elapsed().as_secs_f64());
+        let busy = cpu.per_second(from.elapsed().as_secs_f64());
         self.idle(stage).await;
         Latency { busy, ..heard.report(round, load, rate, skipped).await }
     }
@@ -194,14 +213,15 @@ impl Clock {
         due_after(self.rate, self.length)
     }
 
-    /// So many commands there are for one that the subscriber hears of.
+    /// So many commands there are for one that the subscriber hears of. Odd: the publishers take turns, and it is to
+    /// hear of all of them.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a rate through a rate is a small number"
     )]
     fn every(&self) -> usize {
-        (self.rate / HEARD).ceil() as usize
+        (self.rate / HEARD).ceil() as usize | 1
     }
 
     /// Tells how many are due by now, each time that some are, in a thread of its own: an asynchronous timer would be

@@ -124,7 +124,7 @@ async fn main() -> std::process::ExitCode {
 struct Run {
     whole: Whole,
     figures: Figures,
-    /// A database with [`ACCOUNTS`], and nothing else.
+    /// A database with two shops of [`ACCOUNTS`], and nothing else.
     plain: World,
     /// How long an outcome is: known from the first that is measured.
     outcome_bytes: i32,

@@ -90,10 +90,18 @@ impl Stage {
         newest.fetch_one(&mut self.database).await.unwrap()
     }
 
-    /// Commands that were carried out in later batches than this one. One that is refused costs less, and is no work.
+    /// Commands that were carried out in later batches than this one.
     pub(crate) async fn carried_out_since(&mut self, batch: i64) -> u64 {
-        let sql = "SELECT count(*) FROM inbox WHERE batch_id > $1 AND outcome NOT LIKE '%.refused.v1%'";
-        let count: i64 = sqlx::query_scalar(sql).bind(batch).fetch_one(&mut self.database).await.unwrap();
+        self.carried_out(batch, i64::MAX).await
+    }
+
+    /// Commands that were carried out in later batches than this one, up to that one. One that is refused costs less, and
+    /// is no work.
+    pub(crate) async fn carried_out(&mut self, after: i64, until: i64) -> u64 {
+        let sql = "SELECT count(*) FROM inbox
+                   WHERE batch_id > $1 AND batch_id <= $2 AND outcome NOT LIKE '%.refused.v1%'";
+        let count: i64 =
+            sqlx::query_scalar(sql).bind(after).bind(until).fetch_one(&mut self.database).await.unwrap();
         u64::try_from(count).unwrap()
     }
 
@@ -132,8 +140,8 @@ fn limits() -> Limits {
     Limits { queue_bytes: 1024 * 1024 * 1024, ..Limits::default() }
 }
 
-/// A database for stages to look like: affiliates of the shop who may withdraw, with one account each and money
-/// enough.
+/// A database for stages to look like: affiliates of two shops who may withdraw, with one account each and money
+/// enough. The accounts of the first, so many, are numbered from 1.
 pub(crate) async fn template(accounts: u64) -> World {
     let world = World::without_broker().await;
     world.register(OTHER_MERCHANT, 0).await;

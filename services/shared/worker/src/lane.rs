@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::FieldTable;
 use lapin::{Channel, Connection, Consumer};
 use ledger::BatchId;
 use ledger::decide::Verdict;
@@ -107,15 +107,6 @@ pub(crate) struct Lane<D> {
     published: Vec<BatchId>,
 }
 
-/// The lanes of a process come one after the other: while the first has room, the broker hands out to it alone, so that a
-/// batch has everything that came while the one before was carried out, and what a batch costs besides its commands is
-/// paid once. When there is more to do than it can hold, the next one gets work.
-fn priority(lane: usize) -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-priority".into(), AMQPValue::LongInt(-i32::try_from(lane).unwrap_or(i32::MAX)));
-    arguments
-}
-
 type Batch<D> = Vec<Arrived<<D as Desk>::Item>>;
 
 impl<D: Desk> Lane<D> {
@@ -136,7 +127,7 @@ impl<D: Desk> Lane<D> {
         let (queue, tag) = (topology::queue(D::WORKER), format!("{} {name}", D::WORKER));
         let options = BasicConsumeOptions::default();
         let consumer = channel
-            .basic_consume(queue.as_str().into(), tag.as_str().into(), options, priority(number))
+            .basic_consume(queue.as_str().into(), tag.as_str().into(), options, FieldTable::default())
             .await?;
         let dead_queue = topology::dead_queue(D::WORKER);
         Ok(Self { name, shared, desk, channel, consumer, publisher, dead_queue, published: Vec::new() })

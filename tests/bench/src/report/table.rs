@@ -141,7 +141,8 @@ fn latencies(figures: &Figures) -> Sheet {
         |trip| {
             format!(
                 "Medians over the rounds; × are multiples of the round trip in the same round: {} ms (commit {},\n\
-                 confirm {}).",
+                 confirm {}).\n\
+                 Cores: all that were busy, the publisher's and the subscriber's included.",
                 number(trip.both * 1e3),
                 number(trip.commit * 1e3),
                 number(trip.confirm * 1e3),
