@@ -33,10 +33,14 @@ use crate::stage::{ACCOUNTS, OTHER_MERCHANT, Stage, publish};
 /// The publisher stops while the queue has more than this: two lanes' prefetch, and as much again.
 const FULL: usize = 8_000;
 
-/// Commands that a publisher publishes together.
-const PART: usize = 250;
+/// Publishers that keep the queue full: so many that it is not they who set the rate.
+const FILLING: usize = 8;
 
-/// Publishers, with a connection each: a broker lets a single channel of a quorum queue get only so far ahead.
+/// Commands that each of them publishes together.
+const PART: usize = 500;
+
+/// Publishers by the clock, with a connection each: a broker lets a single channel of a quorum queue get only so far
+/// ahead.
 const PUBLISHERS: usize = 4;
 
 /// Before anything is counted: connections, caches, plans.
@@ -84,7 +88,7 @@ impl Live {
     pub(crate) async fn highest(&mut self, stage: &mut Stage, round: usize, length: Duration) -> Measured {
         stage.settle().await;
         let (stop, queued) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let publishing: Vec<_> = publishers(stage)
+        let publishing: Vec<_> = publishers(stage, FILLING)
             .await
             .into_iter()
             .map(|publisher| {
@@ -193,8 +197,8 @@ async fn publish_unless_full(
     }
 }
 
-async fn publishers(stage: &Stage) -> Vec<Publisher> {
-    join_all((0..PUBLISHERS).map(|_| stage.world.publisher())).await
+async fn publishers(stage: &Stage, count: usize) -> Vec<Publisher> {
+    join_all((0..count).map(|_| stage.world.publisher())).await
 }
 
 /// Publishes by the clock.
@@ -206,7 +210,7 @@ struct Clock {
 
 impl Clock {
     async fn new(stage: &Stage, rate: f64, length: Duration) -> Self {
-        Self { publishers: publishers(stage).await, rate, length }
+        Self { publishers: publishers(stage, PUBLISHERS).await, rate, length }
     }
 
     fn count(&self) -> usize {
