@@ -117,3 +117,28 @@ async fn commands_whose_events_the_broker_forbids_wait_in_their_queue() {
     assert_eq!(world.balance("anna").await, Decimal::from(COMMANDS));
     assert_eq!(dead.all().len(), 0);
 }
+
+/// Plans are kept; one that was made while a table was empty must not read all of it ever after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_grows_from_nothing_is_never_read_as_a_whole() {
+    let world = World::new().await;
+    let events = world.events().await;
+    let commands: Vec<_> =
+        (0..1_000).map(|n| credit(&format!("c-{n}"), &format!("customer-{}", n % 50), "1.00")).collect();
+    world.publisher().await.publish(&commands).await;
+    let mut worker = world.worker().set("SALDO__WORKER__BATCH_COUNT", "20").ready().await;
+    events.at_least(commands.len(), PATIENCE).await;
+    // Postgres' sessions say what they have read when they end.
+    assert!(worker.terminate().await.success());
+    let tables = eventually("the sessions' statistics are there", PATIENCE, || async {
+        let sql = "SELECT relname::text, seq_tup_read, coalesce(idx_scan, 0) FROM pg_stat_user_tables
+                   WHERE relname IN ('account', 'entry', 'inbox')";
+        let tables: Vec<(String, i64, i64)> =
+            sqlx::query_as(sql).fetch_all(&mut world.superuser().await).await.unwrap();
+        let inbox = tables.iter().find(|table| table.0 == "inbox").unwrap();
+        if inbox.2 >= 1_000 { Ok(tables) } else { Err(tables) }
+    })
+    .await;
+    assert!(tables.iter().all(|(_, read, _)| *read == 0), "table, rows read by scans, lookups: {tables:?}");
+    world.assert_sound().await;
+}

@@ -1,7 +1,6 @@
 //! Reading what a batch touches.
 //!
-//! Keys come in by joining `unnest`, not by `= ANY`: a cached plan that was made while a table was small scans
-//! it once at worst, not once for every key.
+//! Keys come in by joining `unnest`, whose rows look each up in its index.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
