@@ -157,7 +157,7 @@ fn the_terminal_shows_every_table_with_what_it_says() {
         line.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     assert_eq!(row("drain "), "drain 1 19,000 19,000..19,000 0.760 1.58 2.37 1.32 0 600 20.0");
-    assert_eq!(row("1% "), "1% 120 3,600 3.00 6.00 12.0 18.0 2.00 4.00 8.00 12.0");
+    assert_eq!(row("1% "), "1% 120 3,600 1.00 3.00 6.00 12.0 18.0 2.00 4.00 8.00 12.0");
     assert_eq!(row("entry "), "entry 10,000,000 212,000,000 41,000,000 253,000,000");
     assert_eq!(row("hot-zipf / "), "hot-zipf / drain 0.789 ≥ 0.8 NOT met");
     let place = |words: &str| text.find(words).expect("it is shown");
