@@ -325,11 +325,7 @@ async fn of_two_contents_for_two_customers_that_race_for_a_key_one_is_applied() 
         })
         .collect();
     publisher.publish(&pairs.concat()).await;
-    eventually("both lanes wait", PATIENCE, || async {
-        let waiting = world.waiting_for_locks().await;
-        if waiting == 2 { Ok(()) } else { Err(waiting) }
-    })
-    .await;
+    world.until_waiting_for_locks(2).await;
     transaction.rollback().await.unwrap();
 
     let firsts = assert_one_of_each(&world, &pairs, &events, &dead).await;
@@ -367,26 +363,17 @@ async fn a_batch_that_contradicts_what_another_lane_wrote_meanwhile_is_decided_a
     let mut admin = world.superuser().await;
     let mut holds = admin.begin().await.unwrap();
     holds.execute("SELECT FROM account FOR UPDATE").await.unwrap();
-    let waiting = async |lanes: i64| {
-        eventually("the lanes wait for the account", PATIENCE, || async {
-            let sql = "SELECT count(*) FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-            let seen = world.count(sql).await;
-            if seen == lanes { Ok(()) } else { Err(seen) }
-        })
-        .await;
-    };
     let (mut one, mut other) = (lane().await, lane().await);
     let one = {
         let rules = rules.clone();
         tokio::spawn(async move { one.carry_out(&rules, &first, Waiters::Taken, &[]).await })
     };
-    waiting(1).await;
+    world.until_waiting_for_locks(1).await;
     let other = tokio::spawn(async move {
         let lost = other.carry_out(&rules, &second, Waiters::Taken, &[]).await;
         (lost, other.carry_out(&rules, &second, Waiters::Taken, &[]).await)
     });
-    waiting(2).await;
+    world.until_waiting_for_locks(2).await;
     holds.rollback().await.unwrap();
 
     // A commission that is taken back while it is pending has no date any more, and cannot be pending without one.

@@ -222,7 +222,7 @@ async fn a_customer_who_becomes_known_in_the_middle_of_two_batches_is_as_the_new
         let mut batches = second.begin().await.unwrap();
         batches.execute("LOCK TABLE batch IN EXCLUSIVE MODE").await.unwrap();
         publisher.publish(&[put(0, 30)]).await;
-        waiting_lanes(&world, 1).await;
+        world.until_waiting_for_locks(1).await;
         // As many as it takes until the other worker has one too; the broker hands them out in turns.
         let mut older = 0;
         eventually("both lanes wait", PATIENCE, || {
@@ -244,7 +244,7 @@ async fn a_customer_who_becomes_known_in_the_middle_of_two_batches_is_as_the_new
             format!("INSERT INTO customer (merchant, id, kind) VALUES ('acme', '{who}', 'affiliate')");
         merchants.execute(AssertSqlSafe(known)).await.unwrap();
         merchants.commit().await.unwrap();
-        waiting_lanes(&world, 2).await;
+        world.until_waiting_for_locks(2).await;
         batches.rollback().await.unwrap();
         sent += 1 + older;
         eventually("all are decided", PATIENCE, || async {
@@ -267,14 +267,6 @@ async fn a_customer_who_becomes_known_in_the_middle_of_two_batches_is_as_the_new
     assert!(reasons.is_empty(), "{reasons:?}");
     world.drain(workers, &builder, &events).await;
     world.assert_told(&events).await;
-}
-
-async fn waiting_lanes(world: &World, wanted: i64) {
-    eventually("lanes wait", PATIENCE, || async {
-        let waiting = world.waiting_for_locks().await;
-        if waiting == wanted { Ok(()) } else { Err(waiting) }
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,7 +66,7 @@ async fn a_worker_that_is_draining_is_live_and_not_ready() {
     let mut transaction = locks.begin().await.unwrap();
     transaction.execute("SELECT FROM account FOR UPDATE").await.unwrap();
     publisher.publish(&[credit("c-2", "anna", "1.00")]).await;
-    waiting_for_locks(&world, 1).await;
+    world.until_waiting_for_locks(1).await;
     worker.signal("TERM");
     let troubles = worker.wait_not_ready(Duration::from_secs(5)).await;
     assert!(troubles.to_string().contains("stopping"), "{troubles}");
@@ -82,14 +82,6 @@ async fn a_worker_that_is_draining_is_live_and_not_ready() {
     assert_eq!(world.balance("anna").await.normalize().to_string(), "2");
     assert_eq!(publisher.queued(COMMISSIONS).await, Queued { ready: 0, consumers: 0 });
     world.assert_told(&events).await;
-}
-
-async fn waiting_for_locks(world: &World, lanes: i64) {
-    eventually("lanes wait for a lock", PATIENCE, || async {
-        let waiting = world.waiting_for_locks().await;
-        if waiting == lanes { Ok(()) } else { Err(waiting) }
-    })
-    .await;
 }
 
 /// The grace period is one, however many parts of the worker end within it.
@@ -112,7 +104,7 @@ async fn what_does_not_end_within_the_grace_period_is_left_to_its_redelivery() {
     // The second one is handed to the lane that is free.
     for (lanes, command) in [(1, credit("a-2", "anna", "1.00")), (2, credit("b-2", "bert", "1.00"))] {
         publisher.publish(&[command]).await;
-        waiting_for_locks(&world, lanes).await;
+        world.until_waiting_for_locks(lanes).await;
     }
     let began = Instant::now();
     worker.signal("TERM");
@@ -282,7 +274,7 @@ async fn not_ready_with_batches_under_way(customers: &[&str]) {
     transaction.execute("SELECT FROM account FOR UPDATE").await.unwrap();
     for (lanes, customer) in (1..).zip(customers) {
         publisher.publish(&[credit(&format!("second-{customer}"), customer, "1.00")]).await;
-        waiting_for_locks(&world, lanes).await;
+        world.until_waiting_for_locks(lanes).await;
     }
     close(&world, "consume").await;
     let troubles = worker.wait_not_ready(Duration::from_secs(5)).await;

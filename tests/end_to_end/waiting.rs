@@ -278,14 +278,14 @@ async fn a_reversal_whose_commission_is_committed_in_the_middle_of_its_batch_is_
     dora.execute("SELECT FROM account WHERE customer = 'dora' FOR UPDATE").await.unwrap();
     // While one batch waits for anna, the next one gathers: it waits for dora, and holds the reversals.
     publisher.publish(&[credit("a-2", "anna", "1.00")]).await;
-    waiting_for_a_lock(&world).await;
+    world.until_waiting_for_locks(1).await;
     let reversals = [reverse("r-2", "b-2", None), reverse("r-3", "b-3", None)];
     publisher.publish(&[credit("d-2", "dora", "1.00")]).await;
     publisher.publish(&reversals).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     anna.rollback().await.unwrap();
     events.first("a-2", "commission.credited").await;
-    waiting_for_a_lock(&world).await;
+    world.until_waiting_for_locks(1).await;
 
     // One of these is handed to the free worker, the other one to the worker that waits.
     let quick = builder.ready().await;
@@ -310,16 +310,6 @@ async fn a_reversal_whose_commission_is_committed_in_the_middle_of_its_batch_is_
     assert_eq!(world.balance("bert").await.normalize().to_string(), "1");
     world.assert_told(&events).await;
     world.assert_sound().await;
-}
-
-async fn waiting_for_a_lock(world: &World) {
-    eventually("a lane waits for a lock", PATIENCE, || async {
-        match world.waiting_for_locks().await {
-            1 => Ok(()),
-            other => Err(other),
-        }
-    })
-    .await;
 }
 
 /// Many commissions, each with its reversal right behind it: handed to different lanes, they pass each other.

@@ -196,6 +196,15 @@ impl World {
         )
         .await
     }
+
+    /// Until so many wait for a lock.
+    pub async fn until_waiting_for_locks(&self, backends: i64) {
+        eventually("backends wait for a lock", PATIENCE, || async {
+            let waiting = self.waiting_for_locks().await;
+            if waiting == backends { Ok(()) } else { Err(waiting) }
+        })
+        .await;
+    }
 }
 
 impl Collector {
