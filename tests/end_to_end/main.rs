@@ -18,6 +18,7 @@ mod path;
 mod privacy;
 mod pushback;
 mod reading;
+mod repeats;
 mod rights;
 mod shop;
 mod shutdown;

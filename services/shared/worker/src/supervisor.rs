@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lapin::Connection;
-use tokio::sync::Notify;
+use tokio::runtime::Builder;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
@@ -184,7 +185,7 @@ impl<D: Desk> Session<D> {
         let Self { shared, consume, publish, lanes, chores } = self;
         let mut parts = JoinSet::new();
         for lane in lanes {
-            parts.spawn(lane.run());
+            parts.spawn(on_a_thread(lane));
         }
         parts.spawn(chores.run());
         let (mut first, mut lost) = (None, false);
@@ -215,7 +216,7 @@ impl<D: Desk> Session<D> {
             shared.health.trouble("session", &"not consuming");
             shared.session.cancel();
             // A part that panicked has left nothing half done that a new session would not do again.
-            let end = end.unwrap_or_else(|_| End::Lost("a part of the worker panicked".to_owned()));
+            let end = end.unwrap_or_else(|_| panicked());
             if !matches!(end, End::Stopped) {
                 first.get_or_insert(end);
             }
@@ -227,6 +228,30 @@ impl<D: Desk> Session<D> {
             if lost { End::Lost("a connection to the broker is lost".to_owned()) } else { End::Stopped };
         if shared.shutdown.is_cancelled() { End::Stopped } else { first.unwrap_or(otherwise) }
     }
+}
+
+/// Runs a lane on a thread of its own, until it ends or this is dropped. Where threads take turns at the lanes, the memory
+/// that each keeps for its next batch is enough for all lanes at once.
+async fn on_a_thread<D: Desk>(lane: Lane<D>) -> End {
+    let failed = |error: std::io::Error| End::Lost(format!("a lane has no thread: {error}"));
+    let (mut ended, end) = oneshot::channel();
+    let work = move || match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(async move {
+            tokio::select! {
+                end = lane.run() => drop(ended.send(end)),
+                () = ended.closed() => {}
+            }
+        }),
+        Err(error) => drop(ended.send(failed(error))),
+    };
+    match std::thread::Builder::new().name("lane".to_owned()).spawn(work) {
+        Ok(_) => end.await.unwrap_or_else(|_| panicked()),
+        Err(error) => failed(error),
+    }
+}
+
+fn panicked() -> End {
+    End::Lost("a part of the worker panicked".to_owned())
 }
 
 /// Resolves when a shutdown has lasted longer than the grace period; the worker is not ready from its beginning.

@@ -278,7 +278,7 @@ pub(super) async fn lock_known(
         Row,
         "SELECT a.id, a.merchant, a.customer, a.currency, a.exponent, a.balance, a.held, a.pending, a.version,
                 a.entries, a.head
-         FROM unnest($1::text[], $2::text[], $3::text[]) AS k (merchant, customer, currency)
+         FROM (SELECT unnest($1::text[]) AS merchant, unnest($2::text[]) AS customer, unnest($3::text[]) AS currency) k
          JOIN account a ON a.merchant = k.merchant AND a.customer = k.customer AND a.currency = k.currency
          ORDER BY a.id FOR UPDATE OF a",
         &columns.merchants as _,

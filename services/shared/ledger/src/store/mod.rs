@@ -6,7 +6,7 @@
 //!
 //! | step | statement | why there |
 //! |---|---|---|
-//! | ask | inbox, for the items' keys | before any lock, to hold them for less: what another lane commits meanwhile is found by the unique key, when this batch is to be written |
+//! | ask | inbox, for the items' keys | only while repeats are about (below); before any lock, to hold them for less |
 //! | lock | accounts, found by whose they are, by number, ascending, always | whoever holds one only ever waits for a higher one |
 //! | resolve | where one of them is missing, or a command names something: begun anew, accounts found by their keys and by what is named, missing customers, then accounts, created in key order, then all locked as above | whoever creates holds no lock yet, so that creators can only wait for creators |
 //! | lock | merchants and customers that are to change, in key order | after the accounts |
@@ -14,9 +14,13 @@
 //! | decide | in memory | [`crate::decide`] |
 //! | write | batch, entries, accounts, commissions, withdrawals, merchants, customers, payout methods, inbox by key, waiting | inbox, new merchants and new customers without ON CONFLICT: a unique violation means that another lane was faster |
 //!
-//! A batch that lost such a race, or that failed in any way that such a race could have caused, asks the inbox once more
-//! after it has its locks: it does not lose again to whoever was before it in the queue, and what fails then fails by its
-//! own fault. So does one that time has caused, of which another process may be just as sure.
+//! **Repeats.** That no command is carried out twice is the unique key's doing alone: whatever a batch decides of a command
+//! that is recorded already, its row is refused, and nothing of the batch stays. Asking the inbox first only saves that
+//! detour. Commands are hardly ever repeated, and then in company (what a lost session had not acked, what a publisher sends
+//! once more), so a store asks for its first batches, and again for some after every repeat; otherwise it trusts that all is
+//! new. Where that, or what was asked before the locks, turns out wrong, the batch has lost a race: it asks before its locks
+//! and once more when it has them. So it does not lose again to whoever was before it in the queue, and what fails then
+//! fails by its own fault. One that time has caused, of which another process may be just as sure, asks twice at once.
 //!
 //! **Bounds.** Memory is the batch's commands, at most 500 that waited for them, the rows they touch, and their
 //! outcomes. The server cancels a statement after `statement_timeout`; [`Settings::timeout`] bounds the whole
@@ -81,12 +85,27 @@ pub enum Waiters {
     Left,
 }
 
+/// Whether a batch asks the inbox what it has of its items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    /// They are taken to be new.
+    Not,
+    /// Before any lock.
+    Early,
+    /// Once more when the locks are held: then nothing changes any more.
+    Twice,
+}
+
 /// A dedicated connection to the ledger. Not shared: a lane has its own.
 #[derive(Debug)]
 pub struct Store {
     connection: PgConnection,
     /// Whether the last batch lost a race.
     raced: bool,
+    /// So many batches ask the inbox after a repeat.
+    doubting: u32,
+    /// So many of the next ones still do.
+    doubted: u32,
 }
 
 impl Store {
@@ -96,7 +115,9 @@ impl Store {
     /// The database cannot be reached or refuses the login.
     pub async fn connect(settings: &Settings) -> Result<Self, Failure> {
         let options = settings.options().clone().options(BY_INDEX);
-        Ok(Self { connection: PgConnection::connect_with(&options).await?, raced: false })
+        let connection = PgConnection::connect_with(&options).await?;
+        let doubting = settings.doubted();
+        Ok(Self { connection, raced: false, doubting, doubted: doubting })
     }
 
     /// Connects to a ledger with the schema that this program is written for.
@@ -127,15 +148,28 @@ impl Store {
         waiters: Waiters,
         published: &[BatchId],
     ) -> Result<Settled, Failure> {
-        // Asking early is a guess that nobody else is at work on the same commands.
-        let ask_again = self.raced || items.iter().any(|item| item.origin == ItemOrigin::Due);
-        let settled = match self.try_to_carry_out(rules, items, waiters, published, ask_again).await {
-            // Where that was wrong, rows that are written before the inbox can contradict what the other lane wrote.
-            Err(Failure::Culprit { .. }) if !ask_again => Err(Failure::Raced),
+        let ask = self.ask(items);
+        let settled = match self.try_to_carry_out(rules, items, waiters, published, ask).await {
+            // Rows that are written before the inbox can contradict what is there of a repeat.
+            Err(Failure::Culprit { .. }) if ask != Ask::Twice => Err(Failure::Raced),
             settled => settled,
         };
         self.raced = matches!(settled, Err(Failure::Raced));
+        if self.raced {
+            self.doubted = self.doubting;
+        }
         settled
+    }
+
+    fn ask<C>(&self, items: &[Arc<Item<C>>]) -> Ask {
+        let any = |is: fn(ItemOrigin) -> bool| items.iter().any(|item| is(item.origin));
+        if self.raced || any(|origin| origin == ItemOrigin::Due) {
+            Ask::Twice
+        } else if self.doubted > 0 || any(|origin| origin != ItemOrigin::Delivered) {
+            Ask::Early
+        } else {
+            Ask::Not
+        }
     }
 
     async fn try_to_carry_out<R: Rules>(
@@ -144,11 +178,15 @@ impl Store {
         items: &[Arc<Item<R::Command>>],
         waiters: Waiters,
         published: &[BatchId],
-        ask_again: bool,
+        ask: Ask,
     ) -> Result<Settled, Failure> {
         let needs = load::Needed::of(rules, items);
         let mut transaction = self.connection.begin().await?;
-        let stored = load::inbox(&mut transaction, items).await?;
+        let mut stored = HashMap::new();
+        if ask != Ask::Not {
+            stored = load::inbox(&mut transaction, items).await?;
+            self.doubted = if stored.is_empty() { self.doubted.saturating_sub(1) } else { self.doubting };
+        }
         let mut known = None;
         if needs.only_accounts() {
             known = load::lock_known(&mut transaction, &needs).await?;
@@ -161,16 +199,14 @@ impl Store {
             Some(accounts) => (accounts, false),
             None => load::resolve_and_lock(&mut transaction, &needs, &stored).await?,
         };
-        let stored = if ask_again {
+        if ask == Ask::Twice {
             let now = load::inbox(&mut transaction, items).await?;
             if created && now.len() > stored.len() {
                 // What was created for one that is recorded by now must not stay.
                 return Err(Failure::Raced);
             }
-            now
-        } else {
-            stored
-        };
+            stored = now;
+        }
         let plan = plan(&mut transaction, rules, items, waiters, &needs, &stored, accounts).await?;
         let Plan { verdicts, records, events, arrivals, books } = plan;
         if records.is_empty() {

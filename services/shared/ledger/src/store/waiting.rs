@@ -70,7 +70,7 @@ async fn take_waiters<R: Rules>(
         r#"SELECT w.key, w.awaited_command AS "awaited!", w.body, w.key_id, w.user_id, w.parked_at, w.deadline
            FROM unnest($1::bytea[]) AS k (key) JOIN waiting w ON w.awaited_command = k.key
            WHERE w.worker = $2 ORDER BY w.parked_at, w.key LIMIT $3"#,
-        &awaited.iter().map(bytes).collect::<Vec<_>>(),
+        &awaited.iter().map(|key| key.0.as_slice()).collect::<Vec<_>>() as _,
         R::WORKER,
         MAX_WAITERS,
     )
