@@ -10,7 +10,7 @@ use std::time::Duration;
 use commissions::Commissions;
 use contract::commission::{CommissionCommand, CommissionMature};
 use contract::{Commands as _, KeyHash, Preferences, Received, Timestamp};
-use ledger::decide::{ItemOrigin, Stored, Verdict, decide};
+use ledger::decide::{Deciding, ItemOrigin, Stored, Verdict, decide};
 use ledger::entry::{Hashed, genesis};
 use ledger::{
     Account, AccountKey, Awaited, Books, Commission, CommissionState, Entry, Item, Merchant, Named, Naming,
@@ -85,11 +85,25 @@ impl Tables {
                 Awaited::Merchant(_) | Awaited::Customer(..) => false,
             });
         self.waiting = rest;
-        let waiters = taken
+        let waiters: Vec<_> = taken
             .into_iter()
             .filter(|(_, item)| !items.iter().any(|scanned| Arc::ptr_eq(scanned, item)))
             .collect();
-        let plan = decide(&RULES, books, items, &stored, waiters);
+        let whole = decide(&RULES, books.clone(), items, &stored, waiters.clone());
+        let mut deciding = Deciding::new(&RULES, books, &stored, waiters);
+        for part in items.chunks(2) {
+            let before = deciding.books().changes().entries.len();
+            deciding.decide(part);
+            assert!(deciding.books().changes().entries.len() >= before, "entries stay");
+        }
+        let plan = deciding.end();
+        let hashes =
+            |books: &Books| books.changes().entries.iter().map(|entry| entry.hash).collect::<Vec<_>>();
+        assert_eq!(
+            (&whole.verdicts, &whole.events, hashes(&whole.books)),
+            (&plan.verdicts, &plan.events, hashes(&plan.books)),
+            "part by part or all at once: the same"
+        );
         for record in plan.records {
             let key = record.item.received.hash;
             let content = record.item.received.content;

@@ -3,6 +3,9 @@
 //! Pure. Commands are decided in the order of the batch; one that has to wait is decided right after what it
 //! waits for, if that comes later in the same batch. The key of every command is checked against the inbox
 //! and against the batch itself, so that a key is decided once, whatever its copies say.
+//!
+//! A batch can be decided part by part ([`Deciding`]): what is decided does not change any more, and its entries can be
+//! written while the next part is decided.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -41,7 +44,7 @@ pub enum ItemOrigin {
 }
 
 /// What the inbox had under a key, perhaps before the locks were taken. What it had not, or without an outcome, may have
-/// changed since: then the new row is refused, or what was parked has been taken by another scan.
+/// changed since, or was not asked for: then the new row is refused, or what was parked has been taken by another scan.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// The content it was used with.
@@ -99,18 +102,22 @@ pub struct Plan<C> {
     pub books: Books,
 }
 
-struct Desk<'r, R: Rules> {
-    rules: &'r R,
+/// A batch that is being decided.
+#[derive(Debug)]
+pub struct Deciding<'s, R: Rules> {
+    rules: &'s R,
     books: Books,
+    stored: &'s HashMap<KeyHash, Stored>,
     records: Vec<Record<R::Command>>,
     events: Vec<Event>,
     waiting: HashMap<Awaited, Vec<Arc<Item<R::Command>>>>,
     arrivals: bool,
     not_due: HashSet<KeyHash>,
+    seen: HashMap<KeyHash, ContentHash>,
+    verdicts: Vec<(KeyHash, Verdict)>,
 }
 
-/// Decides the items against the books. `stored` is what the inbox has for the items' keys, `waiters` what was
-/// parked for them.
+/// Decides the items against the books: [`Deciding`], all at once.
 #[expect(clippy::implicit_hasher, reason = "one kind of map is enough for one caller")]
 pub fn decide<R: Rules>(
     rules: &R,
@@ -119,64 +126,9 @@ pub fn decide<R: Rules>(
     stored: &HashMap<KeyHash, Stored>,
     waiters: Vec<(Awaited, Arc<Item<R::Command>>)>,
 ) -> Plan<R::Command> {
-    let mut desk = Desk {
-        rules,
-        books,
-        records: Vec::new(),
-        events: Vec::new(),
-        waiting: HashMap::new(),
-        arrivals: false,
-        not_due: HashSet::new(),
-    };
-    for (awaited, item) in waiters {
-        desk.waiting.entry(awaited).or_default().push(item);
-    }
-    let mut seen: HashMap<KeyHash, ContentHash> = HashMap::with_capacity(items.len());
-    let mut verdicts = Vec::with_capacity(items.len());
-    for item in items {
-        let key = item.received.hash;
-        let content = item.received.content;
-        let delivered = matches!(item.origin, ItemOrigin::Delivered);
-        let verdict = match (stored.get(&key), seen.get(&key)) {
-            // What was parked is this very command, also if another version of this program hashes it otherwise.
-            (Some(stored), _)
-                if !matches!(item.origin, ItemOrigin::Parked { .. })
-                    && (!stored.same_key || !desk.rules.is_same(&item.received, stored.content)) =>
-            {
-                Verdict::Dead(conflict())
-            }
-            (_, Some(first)) if *first != content => Verdict::Dead(conflict()),
-            (Some(Stored { outcome: Some(outcome), .. }), _) => {
-                // Nobody asked for what time caused, so nobody waits for it again: another scan was faster, and
-                // its batch tells it.
-                if item.origin != ItemOrigin::Due {
-                    desk.republish(&item.received, outcome);
-                }
-                Verdict::Repeated
-            }
-            (Some(Stored { outcome: None, .. }), _) if delivered => Verdict::Parked,
-            (_, Some(_)) => Verdict::Decided,
-            (_, None) => {
-                seen.insert(key, content);
-                desk.decide(item.clone());
-                Verdict::Decided
-            }
-        };
-        verdicts.push(verdict);
-    }
-    let parked = desk.park_the_rest();
-    for (verdict, item) in verdicts.iter_mut().zip(items) {
-        if *verdict != Verdict::Decided {
-            continue;
-        }
-        if parked.contains(&item.received.hash) {
-            *verdict = Verdict::Parked;
-        } else if desk.not_due.contains(&item.received.hash) {
-            *verdict = Verdict::NotDue;
-        }
-    }
-    let Desk { books, records, events, arrivals, .. } = desk;
-    Plan { verdicts, records, events, arrivals, books }
+    let mut deciding = Deciding::new(rules, books, stored, waiters);
+    deciding.decide(items);
+    deciding.end()
 }
 
 fn conflict() -> Malformed {
@@ -186,9 +138,96 @@ fn conflict() -> Malformed {
     )
 }
 
-impl<R: Rules> Desk<'_, R> {
+impl<'s, R: Rules> Deciding<'s, R> {
+    /// Nothing is decided yet. `stored` is what the inbox has for the items' keys, `waiters` what was parked for them.
+    pub fn new(
+        rules: &'s R,
+        books: Books,
+        stored: &'s HashMap<KeyHash, Stored>,
+        waiters: Vec<(Awaited, Arc<Item<R::Command>>)>,
+    ) -> Self {
+        let mut waiting: HashMap<Awaited, Vec<_>> = HashMap::new();
+        for (awaited, item) in waiters {
+            waiting.entry(awaited).or_default().push(item);
+        }
+        Self {
+            rules,
+            books,
+            stored,
+            records: Vec::new(),
+            events: Vec::new(),
+            waiting,
+            arrivals: false,
+            not_due: HashSet::new(),
+            seen: HashMap::new(),
+            verdicts: Vec::new(),
+        }
+    }
+
+    /// Decides the next items of the batch.
+    pub fn decide(&mut self, items: &[Arc<Item<R::Command>>]) {
+        for item in items {
+            let verdict = self.verdict(item);
+            self.verdicts.push((item.received.hash, verdict));
+        }
+    }
+
+    /// The books after what is decided so far.
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    /// What follows from all of it. What waits in vain until here is to be parked.
+    pub fn end(mut self) -> Plan<R::Command> {
+        let parked = self.park_the_rest();
+        let verdicts = self.verdicts.into_iter().map(|(key, verdict)| match verdict {
+            Verdict::Decided if parked.contains(&key) => Verdict::Parked,
+            Verdict::Decided if self.not_due.contains(&key) => Verdict::NotDue,
+            verdict => verdict,
+        });
+        let verdicts = verdicts.collect();
+        Plan {
+            verdicts,
+            records: self.records,
+            events: self.events,
+            arrivals: self.arrivals,
+            books: self.books,
+        }
+    }
+
+    fn verdict(&mut self, item: &Arc<Item<R::Command>>) -> Verdict {
+        let key = item.received.hash;
+        let content = item.received.content;
+        let delivered = matches!(item.origin, ItemOrigin::Delivered);
+        match (self.stored.get(&key), self.seen.get(&key)) {
+            // What was parked is this very command, also if another version of this program hashes it otherwise.
+            (Some(stored), _)
+                if !matches!(item.origin, ItemOrigin::Parked { .. })
+                    && (!stored.same_key || !self.rules.is_same(&item.received, stored.content)) =>
+            {
+                Verdict::Dead(conflict())
+            }
+            (_, Some(first)) if *first != content => Verdict::Dead(conflict()),
+            (Some(Stored { outcome: Some(outcome), .. }), _) => {
+                // Nobody asked for what time caused, so nobody waits for it again: another scan was faster, and
+                // its batch tells it.
+                if item.origin != ItemOrigin::Due {
+                    self.republish(&item.received, outcome);
+                }
+                Verdict::Repeated
+            }
+            (Some(Stored { outcome: None, .. }), _) if delivered => Verdict::Parked,
+            (_, Some(_)) => Verdict::Decided,
+            (_, None) => {
+                self.seen.insert(key, content);
+                self.decide_one(Arc::clone(item));
+                Verdict::Decided
+            }
+        }
+    }
+
     /// Decides an item, and then everything that waited for it.
-    fn decide(&mut self, item: Arc<Item<R::Command>>) {
+    fn decide_one(&mut self, item: Arc<Item<R::Command>>) {
         let mut ready = vec![item];
         while let Some(item) = ready.pop() {
             let key = item.received.hash;

@@ -21,13 +21,13 @@ pub enum Failure {
         /// The constraint, where one was named.
         constraint: String,
     },
-    /// Another lane decided one of the keys, or what one of the commands names, meanwhile: the batch is decided
-    /// again.
-    #[error("another lane decided one of the commands meanwhile")]
+    /// One of the keys is recorded, or another lane decided what one of the commands names, and the batch did not know: it is
+    /// decided again.
+    #[error("one of the commands, or what it names, was decided before")]
     Raced,
 }
 
-/// Constraints whose violation means that another lane was faster.
+/// Constraints whose violation means a repeat, or that another lane was faster.
 const RACES: [&str; 8] = [
     "inbox_pkey",
     "waiting_pkey",

@@ -14,12 +14,13 @@ use ledger::store::Waiters;
 use ledger::vault::Sealed;
 use ledger::{BatchId, Failure, Settled, Store};
 use tokio::time::timeout;
+use tracing::debug;
 
 use crate::intake::{Arrived, Intake};
 use crate::settings::Settings;
 
-/// A race is decided by whoever commits first, so each try meets a different rival; more than this many mean
-/// that something else is wrong.
+/// A repeat is found at once, and a race is decided by whoever commits first, so that each try meets a different rival; more
+/// than this many mean that something else is wrong.
 const RACES: usize = 20;
 
 /// The SQLSTATE class of deadlocks and serialization failures: troubles of a transaction, not of its session.
@@ -89,6 +90,10 @@ pub(crate) trait Desk: Debug + Send + Sync + 'static {
                     }
                     Err(Failure::Raced) if races < RACES => {
                         races += 1;
+                        debug!(
+                            commands = part.len(),
+                            races, "a repeat, or another lane was faster: deciding again"
+                        );
                         parts.push((part, waiters));
                     }
                     Err(Failure::Raced) => {

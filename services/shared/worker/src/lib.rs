@@ -19,6 +19,7 @@ pub mod settings;
 pub mod submit;
 mod supervisor;
 mod telemetry;
+mod thread;
 pub mod topology;
 pub mod watch;
 

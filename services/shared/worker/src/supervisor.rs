@@ -2,16 +2,15 @@
 //!
 //! Publishing and consuming have a connection each: while the broker blocks publishers it reads nothing on
 //! theirs, and acks would wait with them. Nothing is consumed before the topology is found, the ledger's
-//! schema fits, and the broker has confirmed a message: a broker that is short of memory or disk must not be
-//! asked again and again for commands whose events it would not take.
+//! schema fits, each lane has its thread, and the broker has confirmed a message: a broker that is short of memory
+//! or disk must not be asked again and again for commands whose events it would not take.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lapin::Connection;
-use tokio::runtime::Builder;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +23,7 @@ use crate::desk::{Access, Desk};
 use crate::health::Health;
 use crate::lane::{End, Lane, Shared};
 use crate::settings::Settings;
+use crate::thread::LaneThread;
 use crate::topology::{self, TopologyError};
 
 /// So many sessions lost in a row without one ack, and messages are taken one at a time.
@@ -50,6 +50,8 @@ pub(crate) enum OpenError {
     Unpublished(String),
     #[error("the ledger is not available: {0}")]
     Ledger(#[from] ledger::Failure),
+    #[error("a lane has no thread: {0}")]
+    Thread(std::io::Error),
     /// Some lanes consumed already: what they were sent may be what ended the connection.
     #[error(transparent)]
     Lanes(BrokerError),
@@ -69,7 +71,7 @@ struct Session<D> {
     shared: Arc<Shared>,
     consume: Connection,
     publish: Arc<Connection>,
-    lanes: Vec<Lane<D>>,
+    lanes: Vec<(LaneThread<D>, Lane<D>)>,
     chores: Chores<D>,
 }
 
@@ -169,11 +171,15 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
         if unpublished {
             chores.catch_up().await?;
         }
+        let mut threads = Vec::new();
+        for number in 1..=if careful { 1 } else { settings.lanes } {
+            threads.push((number, LaneThread::start(number).await.map_err(OpenError::Thread)?));
+        }
         let consume = connect(Purpose::Consume).await?;
         let mut lanes = Vec::new();
-        for number in 1..=if careful { 1 } else { settings.lanes } {
+        for (number, thread) in threads {
             let lane = Lane::open(number, Arc::clone(&shared), desk(), &consume, &publish).await;
-            lanes.push(lane.map_err(OpenError::Lanes)?);
+            lanes.push((thread, lane.map_err(OpenError::Lanes)?));
         }
         Ok(Session { shared, consume, publish, lanes, chores })
     }
@@ -184,8 +190,8 @@ impl<D: Desk> Session<D> {
     async fn run(self) -> End {
         let Self { shared, consume, publish, lanes, chores } = self;
         let mut parts = JoinSet::new();
-        for lane in lanes {
-            parts.spawn(on_a_thread(lane));
+        for (thread, lane) in lanes {
+            parts.spawn(async move { thread.run(lane).await.unwrap_or_else(panicked) });
         }
         parts.spawn(chores.run());
         let (mut first, mut lost) = (None, false);
@@ -227,26 +233,6 @@ impl<D: Desk> Session<D> {
         let otherwise =
             if lost { End::Lost("a connection to the broker is lost".to_owned()) } else { End::Stopped };
         if shared.shutdown.is_cancelled() { End::Stopped } else { first.unwrap_or(otherwise) }
-    }
-}
-
-/// Runs a lane on a thread of its own, until it ends or this is dropped. Where threads take turns at the lanes, the memory
-/// that each keeps for its next batch is enough for all lanes at once.
-async fn on_a_thread<D: Desk>(lane: Lane<D>) -> End {
-    let failed = |error: std::io::Error| End::Lost(format!("a lane has no thread: {error}"));
-    let (mut ended, end) = oneshot::channel();
-    let work = move || match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(async move {
-            tokio::select! {
-                end = lane.run() => drop(ended.send(end)),
-                () = ended.closed() => {}
-            }
-        }),
-        Err(error) => drop(ended.send(failed(error))),
-    };
-    match std::thread::Builder::new().name("lane".to_owned()).spawn(work) {
-        Ok(_) => end.await.unwrap_or_else(|_| panicked()),
-        Err(error) => failed(error),
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Needed {
 /// A command that creates an account, and its customer, where it is missing.
 struct Creator {
     kind: CustomerKind,
-    /// Not if this key is in the inbox already: what is recorded is not carried out again, and one that conflicts must
+    /// Not if this key is known to be in the inbox already: what is recorded is not carried out again, and one that conflicts must
     /// leave nothing behind. `None`: parked, which is recorded and to be carried out.
     unless_recorded: Option<KeyHash>,
 }
@@ -127,8 +127,8 @@ pub(crate) fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, Failure> {
 /// The accounts that are needed, locked; those that were missing are created first, where their commands want it,
 /// unless their merchant is not registered. And whether any were.
 ///
-/// `recorded` is what the inbox had before. A command that is recorded meanwhile takes what it created along, when its own
-/// record is refused.
+/// `recorded` is what the inbox had before, if it was asked. A command that is recorded besides takes what it created along,
+/// when its own record is refused.
 pub(super) async fn resolve_and_lock(
     transaction: &mut PgTransaction<'_>,
     needed: &Needed,

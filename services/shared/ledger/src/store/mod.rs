@@ -11,8 +11,8 @@
 //! | resolve | where one of them is missing, or a command names something: begun anew, accounts found by their keys and by what is named, missing customers, then accounts, created in key order, then all locked as above | whoever creates holds no lock yet, so that creators can only wait for creators |
 //! | lock | merchants and customers that are to change, in key order | after the accounts |
 //! | read | clock and merchants; customers; what is named; waiting (taken) | statements of their own, begun after the lock wait, see what the other side committed |
-//! | decide | in memory | [`crate::decide`] |
-//! | write | batch, entries, accounts, commissions, withdrawals, merchants, customers, payout methods, inbox by key, waiting | inbox, new merchants and new customers without ON CONFLICT: a unique violation means that another lane was faster |
+//! | decide | in memory, part by part; the entries of a part are written while the next is decided | [`crate::decide`]: others wait for the locks |
+//! | write | batch, the other entries, accounts, commissions, withdrawals, merchants, customers, payout methods, inbox by key, waiting | inbox, new merchants and new customers without ON CONFLICT: a unique violation means that a command is recorded, or another lane was faster |
 //!
 //! **Repeats.** That no command is carried out twice is the unique key's doing alone: whatever a batch decides of a command
 //! that is recorded already, its row is refused, and nothing of the batch stays. Asking the inbox first only saves that
@@ -50,14 +50,18 @@ pub use due::ParkedDue;
 pub use settings::Settings;
 pub use sweep::Unpublished;
 
-use crate::decide::{Item, ItemOrigin, Plan, Stored, Verdict, decide};
-use crate::{Account, Books, Failure, Rules, schema};
+use crate::decide::{Deciding, Item, ItemOrigin, Plan, Stored, Verdict};
+use crate::{Account, Awaited, Books, Failure, Rules, schema};
 
 /// All that a store asks for, it asks for by a key that has an index. A plan is kept for as long as its connection: one made
 /// while a table was all but empty would read it as a whole ever after, for every batch, until Postgres happens to look at
 /// the table's statistics anew.
 const BY_INDEX: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+
+/// So many commands are decided before their entries are written, while the next are decided: few enough that most of a full
+/// batch is decided meanwhile, many enough that a statement for each is nothing.
+const PART: usize = 250;
 
 /// The transaction that decided a batch, as the `batch` table numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +104,7 @@ enum Ask {
 #[derive(Debug)]
 pub struct Store {
     connection: PgConnection,
-    /// Whether the last batch lost a race.
+    /// Whether the last batch failed for a race, or for a culprit.
     raced: bool,
     /// So many batches ask the inbox after a repeat.
     doubting: u32,
@@ -154,10 +158,11 @@ impl Store {
             Err(Failure::Culprit { .. }) if ask != Ask::Twice => Err(Failure::Raced),
             settled => settled,
         };
-        self.raced = matches!(settled, Err(Failure::Raced));
-        if self.raced {
+        if matches!(settled, Err(Failure::Raced)) {
             self.doubted = self.doubting;
         }
+        // Whose culprit is looked for is not to be told again, part by part, that it may have lost a race.
+        self.raced = matches!(settled, Err(Failure::Raced | Failure::Culprit { .. }));
         settled
     }
 
@@ -207,17 +212,21 @@ impl Store {
             }
             stored = now;
         }
-        let plan = plan(&mut transaction, rules, items, waiters, &needs, &stored, accounts).await?;
-        let Plan { verdicts, records, events, arrivals, books } = plan;
-        if records.is_empty() {
+        let (books, items, waiters) =
+            read(&mut transaction, rules, items, waiters, &needs, &stored, accounts).await?;
+        let deciding = Deciding::new(rules, books, &stored, waiters);
+        let (plan, entries_written) = decide(&mut transaction, deciding, &items).await?;
+        let mut batch = None;
+        if plan.records.is_empty() {
             transaction.rollback().await?;
-            return Ok(Settled { batch: None, verdicts, events, arrivals });
+        } else {
+            let id = write::batch(&mut transaction, R::WORKER, published).await?;
+            write::plan(&mut transaction, rules, id, &plan, entries_written).await?;
+            transaction.commit().await?;
+            batch = Some(id);
         }
-        let batch = write::batch(&mut transaction, R::WORKER, published).await?;
-        write::changes(&mut transaction, &books).await?;
-        write::records(&mut transaction, rules, batch, &books, &records).await?;
-        transaction.commit().await?;
-        Ok(Settled { batch: Some(batch), verdicts, events, arrivals })
+        let Plan { verdicts, events, arrivals, .. } = plan;
+        Ok(Settled { batch, verdicts, events, arrivals })
     }
 
     /// Marks batches whose events are out; otherwise done by the next batch.
@@ -233,8 +242,11 @@ impl Store {
     }
 }
 
+/// What is to be decided, and against what: the books, the items that are still ours, and what waited for them.
+type Read<C> = (Books, Vec<Arc<Item<C>>>, Vec<(Awaited, Arc<Item<C>>)>);
+
 /// Everything from the locks on the accounts to the decision.
-async fn plan<R: Rules>(
+async fn read<R: Rules>(
     transaction: &mut PgTransaction<'_>,
     rules: &R,
     items: &[Arc<Item<R::Command>>],
@@ -242,7 +254,7 @@ async fn plan<R: Rules>(
     needs: &load::Needed,
     stored: &HashMap<KeyHash, Stored>,
     accounts: Vec<Account>,
-) -> Result<Plan<R::Command>, Failure> {
+) -> Result<Read<R::Command>, Failure> {
     let locked = directory::lock(transaction, needs).await?;
     let (now, merchants) = directory::merchants(transaction, needs, &locked, R::PREFERENCES).await?;
     let mut books = Books::new(R::WORKER, now);
@@ -257,8 +269,26 @@ async fn plan<R: Rules>(
     }
     named::named(transaction, needs, &mut books).await?;
     let (taken, waiters) = waiting::take(transaction, rules, items, stored, waiters).await?;
-    let items: Vec<_> = items.iter().filter(|item| still_ours(item, &taken)).cloned().collect();
-    Ok(decide(rules, books, &items, stored, waiters))
+    let items = items.iter().filter(|item| still_ours(item, &taken)).cloned().collect();
+    Ok((books, items, waiters))
+}
+
+/// Decides the items, and has the entries of a part written while the next one is decided. Returns with how many are
+/// written by then.
+async fn decide<R: Rules>(
+    transaction: &mut PgTransaction<'_>,
+    mut deciding: Deciding<'_, R>,
+    items: &[Arc<Item<R::Command>>],
+) -> Result<(Plan<R::Command>, usize), Failure> {
+    let (first, rest) = items.split_at(items.len().min(PART));
+    deciding.decide(first);
+    let mut written = 0;
+    for part in rest.chunks(PART) {
+        let entries = write::entries(deciding.books(), written);
+        written = deciding.books().changes().entries.len();
+        write::meanwhile(transaction, entries, || deciding.decide(part)).await?;
+    }
+    Ok((deciding.end(), written))
 }
 
 /// A parked command that another scan took meanwhile is no longer ours to decide.

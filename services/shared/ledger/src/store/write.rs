@@ -3,18 +3,48 @@
 //! Rows go in as one array a column. Where there are many of both, `unnest` stands in the list of what is selected: all that
 //! stand there advance together, value by value, and shorter ones end in NULL. In FROM, where it means the same, each would be
 //! made into rows of its own first, which costs a wide row half of what it costs to write.
+//!
+//! Locks are held for as long as this takes, and other lanes wait for them. So the statements with a row for each command are
+//! made ready, their arguments encoded, while the database carries out the one before ([`meanwhile`]).
+
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 
 use contract::{
     Actor, CommandKey, Commands, ContentHash, CustomerId, Event, KeyHash, Level, MerchantId, Note, OrderId,
     ReferenceText, UserId,
 };
-use sqlx::PgTransaction;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgTransaction, Postgres};
 use time::OffsetDateTime;
 
 use super::load::{bytes, unexpected};
 use super::{BatchId, directory, withdrawals};
-use crate::decide::{Item, ItemOrigin, Record};
+use crate::decide::{Item, ItemOrigin, Plan, Record};
 use crate::{Awaited, Books, CommissionState, Failure, Rules};
+
+/// A statement and its arguments; `None`: there is nothing to write.
+pub(super) type Statement = Option<Query<'static, Postgres, PgArguments>>;
+
+/// Does some work while the database carries out a statement.
+pub(super) async fn meanwhile<T>(
+    transaction: &mut PgTransaction<'_>,
+    statement: Statement,
+    work: impl FnOnce() -> T,
+) -> Result<T, Failure> {
+    let Some(statement) = statement else { return Ok(work()) };
+    let mut running = pin!(statement.execute(&mut **transaction));
+    // Sends it.
+    let begun = poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
+    let done = work();
+    match begun {
+        Poll::Ready(executed) => executed?,
+        Poll::Pending => running.await?,
+    };
+    Ok(done)
+}
 
 /// A row for this transaction; earlier batches whose events are out are marked on the way.
 pub(super) async fn batch(
@@ -34,22 +64,38 @@ pub(super) async fn batch(
     Ok(BatchId(id))
 }
 
-/// Everything that is in the books, each kind only where there is any of it.
-pub(super) async fn changes(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
-    entries(transaction, books).await?;
-    accounts(transaction, books).await?;
+/// Everything that follows from a batch, each kind only where there is any of it. So many of its entries are written
+/// already.
+pub(super) async fn plan<R: Rules>(
+    transaction: &mut PgTransaction<'_>,
+    rules: &R,
+    batch: BatchId,
+    plan: &Plan<R::Command>,
+    entries_written: usize,
+) -> Result<(), Failure> {
+    let Plan { books, records, .. } = plan;
+    let accounts = meanwhile(transaction, entries(books, entries_written), || accounts(books)).await?;
+    let (inbox, outcomes) = meanwhile(transaction, accounts, || {
+        let (decided_late, new) = inbox_rows(rules, records);
+        (insert(batch, &new), decided_late)
+    })
+    .await?;
     commissions(transaction, books).await?;
     withdrawals::write(transaction, books).await?;
-    directory::write(transaction, books).await
+    directory::write(transaction, books).await?;
+    meanwhile(transaction, inbox, || ()).await?;
+    update(transaction, batch, &outcomes).await?;
+    park(transaction, rules, books, records).await
 }
 
-async fn entries(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
-    let entries = &books.changes().entries;
+/// The entries that were posted after the first ones, so many.
+pub(super) fn entries(books: &Books, written: usize) -> Statement {
+    let entries = books.changes().entries.get(written..).unwrap_or_default();
     if entries.is_empty() {
-        return Ok(());
+        return None;
     }
     let postings = || entries.iter().map(|entry| &entry.posting);
-    sqlx::query!(
+    Some(sqlx::query!(
         "INSERT INTO entry (account_id, number, kind, counterpart, amount, balance_after, command, hash, occurred_at,
                             recorded_at, order_number, level, note, actor, user_id, reference, reverses)
          SELECT unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::text[]), unnest($4::text[]),
@@ -73,10 +119,7 @@ async fn entries(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(
         &sparse(postings().map(|posting| posting.user.as_ref().map(UserId::as_str))) as _,
         &sparse(postings().map(|posting| posting.reference.as_ref().map(ReferenceText::as_str))) as _,
         &sparse(postings().map(|posting| posting.reverses)) as _,
-    )
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
+    ))
 }
 
 /// A column that is often without any value: then an empty array, which unnest fills up with NULL. The others must
@@ -86,13 +129,13 @@ fn sparse<T>(values: impl Iterator<Item = Option<T>>) -> Vec<Option<T>> {
     if values.iter().all(Option::is_none) { Vec::new() } else { values }
 }
 
-async fn accounts(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
+fn accounts(books: &Books) -> Statement {
     let accounts: Vec<_> =
         books.changes().accounts.iter().filter_map(|id| books.account_by_id(*id)).collect();
     if accounts.is_empty() {
-        return Ok(());
+        return None;
     }
-    sqlx::query!(
+    Some(sqlx::query!(
         "UPDATE account a
          SET balance = n.balance, held = n.held, pending = n.pending, version = n.version,
              entries = n.entries, head = n.head
@@ -108,15 +151,12 @@ async fn accounts(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<
         &accounts.iter().map(|account| account.entries).collect::<Vec<_>>(),
         &accounts.iter().map(|account| account.head.as_ref().map(<[u8; 32]>::as_slice)).collect::<Vec<_>>()
             as _,
-    )
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
+    ))
 }
 
-/// Changed by their account's lock holder only, so that an update has no rival. A new one can have: the same key
-/// for another account, whose transaction the inbox will undo. Key order, so that such two wait for each other in
-/// one direction only.
+/// Changed by their account's lock holder only, so that an update has no rival. A new one can have: the same key for
+/// another account, recorded meanwhile or before, whose transaction the inbox will undo. Key order, so that such two wait
+/// for each other in one direction only.
 async fn commissions(transaction: &mut PgTransaction<'_>, books: &Books) -> Result<(), Failure> {
     let mut commissions: Vec<_> = books.changes().commissions.values().collect();
     commissions.sort_unstable_by_key(|commission| commission.key.hash());
@@ -153,23 +193,15 @@ async fn commissions(transaction: &mut PgTransaction<'_>, books: &Books) -> Resu
     Ok(())
 }
 
-/// Inbox and waiting. The inbox is written in key order: two lanes that meet on several keys wait for each
-/// other in one direction only.
-pub(super) async fn records<R: Rules>(
-    transaction: &mut PgTransaction<'_>,
-    rules: &R,
-    batch: BatchId,
-    books: &Books,
-    records: &[Record<R::Command>],
-) -> Result<(), Failure> {
+/// Rows for the inbox: of commands that had been parked, and are decided now; and new ones. In key order: two lanes that
+/// meet on several keys wait for each other in one direction only.
+fn inbox_rows<'a, R: Rules>(rules: &R, records: &'a [Record<R::Command>]) -> (Vec<Row<'a>>, Vec<Row<'a>>) {
     let mut rows: Vec<Row<'_>> =
         records.iter().zip(0..).map(|(record, position)| Row::of(rules, record, position)).collect();
     rows.sort_unstable_by_key(|row| row.key);
-    let (updates, inserts): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.was_parked);
-    insert(transaction, batch, &inserts).await?;
-    let outcomes: Vec<_> = updates.into_iter().filter(|row| row.outcome.is_some()).collect();
-    update(transaction, batch, &outcomes).await?;
-    park(transaction, rules, books, records).await
+    let (mut known, new): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.was_parked);
+    known.retain(|row| row.outcome.is_some());
+    (known, new)
 }
 
 struct Row<'a> {
@@ -226,18 +258,14 @@ pub(crate) async fn own_outcome(
         content,
         outcome: Some(&event.body),
     };
-    insert(transaction, batch, &[row]).await
+    meanwhile(transaction, insert(batch, &[row]), || ()).await
 }
 
-async fn insert(
-    transaction: &mut PgTransaction<'_>,
-    batch: BatchId,
-    rows: &[Row<'_>],
-) -> Result<(), Failure> {
+fn insert(batch: BatchId, rows: &[Row<'_>]) -> Statement {
     if rows.is_empty() {
-        return Ok(());
+        return None;
     }
-    sqlx::query!(
+    Some(sqlx::query!(
         "INSERT INTO inbox (batch_id, key, position, merchant, source, id, type, content, account_id, version,
                             entry_number, outcome)
          SELECT $1, unnest($2::bytea[]), unnest($3::integer[]), unnest($4::text[]), unnest($5::text[]),
@@ -255,10 +283,7 @@ async fn insert(
         &sparse(rows.iter().map(|row| row.version)) as _,
         &sparse(rows.iter().map(|row| row.entry)) as _,
         &sparse(rows.iter().map(|row| row.outcome)) as _,
-    )
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
+    ))
 }
 
 /// The outcomes of commands that had been parked.
