@@ -8,7 +8,7 @@ use contract::commission::CommissionCommand;
 use contract::{MalformedReason, Received};
 use ledger::decide::{Item, ItemOrigin};
 use ledger::store::{Settings, Waiters};
-use ledger::{Failure, Store, Verdict};
+use ledger::{Failure, Settled, Store, Verdict};
 use serde_json::Value;
 use tests::message::MERCHANT;
 use tests::{PATIENCE, World, credit, reverse};
@@ -37,14 +37,13 @@ impl Lane {
         let items: Vec<_> = messages.iter().map(item).collect();
         let mut detours = 0;
         loop {
-            match self.store.carry_out(&RULES, &items, Waiters::Taken, &[]).await {
-                Ok(settled) => {
-                    let events = settled.events.iter().map(|event| event.body.to_string()).collect();
-                    return (settled.verdicts, events, detours);
-                }
-                Err(Failure::Raced) if detours < 3 => detours += 1,
-                Err(failure) => panic!("after {detours} detours: {failure:?}"),
+            let settled = self.store.carry_out(&RULES, &items, Waiters::Taken, &[]).await;
+            if matches!(settled, Err(Failure::Raced)) && detours < 3 {
+                detours += 1;
+                continue;
             }
+            let Settled { verdicts, events, .. } = settled.unwrap();
+            return (verdicts, events.iter().map(|event| event.body.to_string()).collect(), detours);
         }
     }
 
