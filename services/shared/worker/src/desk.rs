@@ -19,8 +19,8 @@ use tracing::debug;
 use crate::intake::{Arrived, Intake};
 use crate::settings::Settings;
 
-/// A repeat is found at once, and a race is decided by whoever commits first, so that each try meets a different rival; more
-/// than this many mean that something else is wrong.
+/// How often items are settled again in one transaction. Repeats and culprits take one try more, and a race is decided by
+/// whoever commits first, so that each try meets a different rival; more than this many mean that something else is wrong.
 const RACES: usize = 20;
 
 /// The SQLSTATE class of deadlocks and serialization failures: troubles of a transaction, not of its session.
@@ -67,14 +67,13 @@ pub(crate) trait Desk: Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Settlement, Failure>> + Send {
         async move {
             let mut settlement = Settlement::default();
-            let mut races = 0;
-            let mut parts = vec![(items, Self::WAITERS)];
-            while let Some((part, waiters)) = parts.pop() {
+            let mut parts = vec![(items, Self::WAITERS, 0)];
+            while let Some((part, waiters, races)) = parts.pop() {
                 match self.attempt(part, waiters, published).await {
                     Ok(settled) => settlement.add(settled),
                     // It may be one of those that waited for it: they are found, and stand alone, in a scan.
                     Err(Failure::Culprit { .. }) if part.len() == 1 && waiters == Waiters::Taken => {
-                        parts.push((part, Waiters::Left));
+                        parts.push((part, Waiters::Left, 0));
                     }
                     Err(Failure::Culprit { state, constraint }) if part.len() == 1 => {
                         settlement.verdicts.push(Verdict::Dead(Malformed::new(
@@ -86,15 +85,11 @@ pub(crate) trait Desk: Debug + Send + Sync + 'static {
                     }
                     Err(Failure::Culprit { .. }) => {
                         let (first, second) = part.split_at(part.len() / 2);
-                        parts.extend([(second, waiters), (first, waiters)]);
+                        parts.extend([(second, waiters, 0), (first, waiters, 0)]);
                     }
                     Err(Failure::Raced) if races < RACES => {
-                        races += 1;
-                        debug!(
-                            commands = part.len(),
-                            races, "a repeat, or another lane was faster: deciding again"
-                        );
-                        parts.push((part, waiters));
+                        debug!(commands = part.len(), races, "a repeat, a race or a culprit: deciding again");
+                        parts.push((part, waiters, races + 1));
                     }
                     Err(Failure::Raced) => {
                         return Err(Failure::Infrastructure {

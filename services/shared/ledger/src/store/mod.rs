@@ -161,7 +161,7 @@ impl Store {
         if matches!(settled, Err(Failure::Raced)) {
             self.doubted = self.doubting;
         }
-        // Whose culprit is looked for is not to be told again, part by part, that it may have lost a race.
+        // Its culprit is looked for in its halves, which then need not lose a race first.
         self.raced = matches!(settled, Err(Failure::Raced | Failure::Culprit { .. }));
         settled
     }
@@ -215,16 +215,16 @@ impl Store {
         let (books, items, waiters) =
             read(&mut transaction, rules, items, waiters, &needs, &stored, accounts).await?;
         let deciding = Deciding::new(rules, books, &stored, waiters);
-        let (plan, entries_written) = decide(&mut transaction, deciding, &items).await?;
-        let mut batch = None;
-        if plan.records.is_empty() {
+        let (plan, entries) = decide(&mut transaction, deciding, &items).await?;
+        let batch = if plan.records.is_empty() {
             transaction.rollback().await?;
+            None
         } else {
             let id = write::batch(&mut transaction, R::WORKER, published).await?;
-            write::plan(&mut transaction, rules, id, &plan, entries_written).await?;
+            write::plan(&mut transaction, rules, id, &plan, entries).await?;
             transaction.commit().await?;
-            batch = Some(id);
-        }
+            Some(id)
+        };
         let Plan { verdicts, events, arrivals, .. } = plan;
         Ok(Settled { batch, verdicts, events, arrivals })
     }
@@ -273,22 +273,24 @@ async fn read<R: Rules>(
     Ok((books, items, waiters))
 }
 
-/// Decides the items, and has the entries of a part written while the next one is decided. Returns with how many are
-/// written by then.
+/// Decides the items, and has the entries of a part written while the next one is decided. Returns with the last part's
+/// entries, ready to be written.
 async fn decide<R: Rules>(
     transaction: &mut PgTransaction<'_>,
     mut deciding: Deciding<'_, R>,
     items: &[Arc<Item<R::Command>>],
-) -> Result<(Plan<R::Command>, usize), Failure> {
-    let (first, rest) = items.split_at(items.len().min(PART));
-    deciding.decide(first);
-    let mut written = 0;
-    for part in rest.chunks(PART) {
-        let entries = write::entries(deciding.books(), written);
-        written = deciding.books().changes().entries.len();
-        write::meanwhile(transaction, entries, || deciding.decide(part)).await?;
+) -> Result<(Plan<R::Command>, write::Statement), Failure> {
+    let (mut entries, mut made) = (None, 0);
+    for part in items.chunks(PART) {
+        let next = || {
+            deciding.decide(part);
+            let next = write::entries(deciding.books(), made);
+            made = deciding.books().changes().entries.len();
+            next
+        };
+        entries = write::meanwhile(transaction, entries, next).await?;
     }
-    Ok((deciding.end(), written))
+    Ok((deciding.end(), entries))
 }
 
 /// A parked command that another scan took meanwhile is no longer ours to decide.

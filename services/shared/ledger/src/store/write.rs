@@ -4,7 +4,7 @@
 //! stand there advance together, value by value, and shorter ones end in NULL. In FROM, where it means the same, each would be
 //! made into rows of its own first, which costs a wide row half of what it costs to write.
 //!
-//! Locks are held for as long as this takes, and other lanes wait for them. So the statements with a row for each command are
+//! Locks are held for as long as this takes, and other lanes wait for them. So the widest (entries, accounts, inbox) are
 //! made ready, their arguments encoded, while the database carries out the one before ([`meanwhile`]).
 
 use std::future::{Future as _, poll_fn};
@@ -36,7 +36,7 @@ pub(super) async fn meanwhile<T>(
 ) -> Result<T, Failure> {
     let Some(statement) = statement else { return Ok(work()) };
     let mut running = pin!(statement.execute(&mut **transaction));
-    // Sends it.
+    // Sends it, where it is prepared already and the socket takes it whole; otherwise the rest follows after the work.
     let begun = poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await;
     let done = work();
     match begun {
@@ -64,17 +64,17 @@ pub(super) async fn batch(
     Ok(BatchId(id))
 }
 
-/// Everything that follows from a batch, each kind only where there is any of it. So many of its entries are written
-/// already.
+/// Everything that follows from a batch, each kind only where there is any of it; of its entries, those that are not written
+/// yet.
 pub(super) async fn plan<R: Rules>(
     transaction: &mut PgTransaction<'_>,
     rules: &R,
     batch: BatchId,
     plan: &Plan<R::Command>,
-    entries_written: usize,
+    entries: Statement,
 ) -> Result<(), Failure> {
     let Plan { books, records, .. } = plan;
-    let accounts = meanwhile(transaction, entries(books, entries_written), || accounts(books)).await?;
+    let accounts = meanwhile(transaction, entries, || accounts(books)).await?;
     let (inbox, outcomes) = meanwhile(transaction, accounts, || {
         let (decided_late, new) = inbox_rows(rules, records);
         (insert(batch, &new), decided_late)
@@ -89,8 +89,8 @@ pub(super) async fn plan<R: Rules>(
 }
 
 /// The entries that were posted after the first ones, so many.
-pub(super) fn entries(books: &Books, written: usize) -> Statement {
-    let entries = books.changes().entries.get(written..).unwrap_or_default();
+pub(super) fn entries(books: &Books, first: usize) -> Statement {
+    let entries = books.changes().entries.get(first..).unwrap_or_default();
     if entries.is_empty() {
         return None;
     }
