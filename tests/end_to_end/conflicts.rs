@@ -1,17 +1,14 @@
 //! A key is used once: the same content again is the same command, other content under it is never applied.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use commissions::Commissions;
-use contract::Received;
 use lapin::Confirmation;
-use ledger::decide::{Item, ItemOrigin};
 use ledger::store::{Settings, Waiters};
 use ledger::{Failure, Store, Verdict};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, Row as _};
-use tests::message::{MERCHANT, SOURCE, routing_key};
+use tests::message::{MERCHANT, SOURCE, item, routing_key};
 use tests::{Collector, PATIENCE, Publisher, World, credit, eventually, reverse};
 
 /// Whose commission of what amount the ledger has under each id.
@@ -351,10 +348,7 @@ async fn a_batch_that_contradicts_what_another_lane_wrote_meanwhile_is_decided_a
     let settings = Settings::from_url(&url, "lane", PATIENCE).unwrap();
     let lane = async || Store::open(&settings).await.unwrap();
     let rules = Commissions { patience: PATIENCE, reversal_patience: PATIENCE };
-    let item = |message: &Value| {
-        let body: Arc<[u8]> = message.to_string().as_bytes().into();
-        Arc::new(Item { received: Received::read(&body).unwrap(), body, origin: ItemOrigin::Delivered })
-    };
+    let item = |message: &Value| item(&message.to_string());
     let commission = item(&credit("k-1", "anna", "50"));
     let (first, second) = (vec![commission.clone(), item(&reverse("k-2", "k-1", None))], vec![commission]);
     let opening = [item(&credit("k-0", "anna", "1"))];

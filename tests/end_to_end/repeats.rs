@@ -1,16 +1,12 @@
 //! A store that has met no repeat for a while takes what it is given to be new: repeats cost it a detour then, and nothing
 //! else is different.
 
-use std::sync::Arc;
-
 use commissions::Commissions;
-use contract::commission::CommissionCommand;
-use contract::{MalformedReason, Received};
-use ledger::decide::{Item, ItemOrigin};
+use contract::MalformedReason;
 use ledger::store::{Settings, Waiters};
 use ledger::{Failure, Settled, Store, Verdict};
 use serde_json::Value;
-use tests::message::MERCHANT;
+use tests::message::{MERCHANT, item};
 use tests::{PATIENCE, World, credit, reverse};
 
 /// After so many batches without a repeat the next is taken to be new.
@@ -34,7 +30,7 @@ impl Lane {
     }
 
     async fn carry_out(&mut self, messages: &[Value]) -> Done {
-        let items: Vec<_> = messages.iter().map(item).collect();
+        let items: Vec<_> = messages.iter().map(|message| item(&message.to_string())).collect();
         let mut detours = 0;
         loop {
             let settled = self.store.carry_out(&RULES, &items, Waiters::Taken, &[]).await;
@@ -56,11 +52,6 @@ impl Lane {
             assert_eq!((verdicts, detours), (vec![Verdict::Decided], 0));
         }
     }
-}
-
-fn item(message: &Value) -> Arc<Item<CommissionCommand>> {
-    let body: Arc<[u8]> = message.to_string().as_bytes().into();
-    Arc::new(Item { received: Received::read(&body).unwrap(), body, origin: ItemOrigin::Delivered })
 }
 
 fn is_conflict(verdict: &Verdict) -> bool {

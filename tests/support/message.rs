@@ -1,5 +1,10 @@
 //! Messages as publishers write them.
 
+use std::sync::Arc;
+
+use contract::{Commands, Received};
+use ledger::Item;
+use ledger::decide::ItemOrigin;
 use serde_json::{Value, json};
 
 /// The merchant of most tests.
@@ -130,4 +135,10 @@ pub fn envelope(message_type: &str, id: &str, data: Value) -> Value {
 pub fn routing_key(message: &Value) -> String {
     let name = message["type"].as_str().unwrap().trim_end_matches(".v1");
     format!("{}.{name}", message["data"]["merchant"].as_str().unwrap())
+}
+
+/// A message as a worker's item, delivered.
+pub fn item<C: Commands>(body: &str) -> Arc<Item<C>> {
+    let body: Arc<[u8]> = body.as_bytes().into();
+    Arc::new(Item { received: Received::read(&body).unwrap(), body, origin: ItemOrigin::Delivered })
 }

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use commissions::Commissions;
-use contract::Received;
-use ledger::decide::ItemOrigin;
+use ledger::Store;
 use ledger::store::{Settings, Waiters};
-use ledger::{Item, Store};
+use tests::message::item;
 
 use crate::figures::{Case, Measured};
 use crate::messages::What;
@@ -28,12 +27,6 @@ pub(crate) const RULES: Commissions =
 pub(crate) async fn store(stage: &Stage) -> Store {
     let url = stage.world.database_url(Some(&format!("saldo_{}", What::Commission.worker())));
     Store::open(&Settings::from_url(&url, "bench", Duration::from_secs(30)).unwrap()).await.unwrap()
-}
-
-/// A message as the worker's item.
-pub(crate) fn item(body: &str) -> Arc<Item<contract::commission::CommissionCommand>> {
-    let body: Arc<[u8]> = body.as_bytes().into();
-    Arc::new(Item { received: Received::read(&body).unwrap(), body, origin: ItemOrigin::Delivered })
 }
 
 /// Carries out all of them.

@@ -20,6 +20,7 @@ use ledger::{Account, AccountKey, Books, Merchant};
 use rust_decimal::Decimal;
 use sqlx::{Connection as _, PgConnection};
 use std::collections::HashMap;
+use tests::message::item;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -27,7 +28,7 @@ use worker::broker::Outgoing;
 use worker::topology::queue;
 
 use crate::figures::{Case, Measured};
-use crate::limit::{RULES, item};
+use crate::limit::RULES;
 use crate::messages::What;
 use crate::stage::Stage;
 

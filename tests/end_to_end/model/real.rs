@@ -316,6 +316,8 @@ impl<'b> Run<'b> {
             }
             outcomes.push(outcome);
         }
+        let recorded = waited.contains(&true)
+            || outcomes.iter().any(|outcome| matches!(outcome, Outcome::Repeated(_) | Outcome::Conflict));
         let verdicts =
             messages.iter().zip(outcomes).zip(waited).map(|((message, outcome), waited)| match outcome {
                 Outcome::Conflict => "dead",
@@ -323,7 +325,11 @@ impl<'b> Run<'b> {
                 Outcome::Decided(_) | Outcome::Parked if waited => "parked",
                 Outcome::Decided(_) | Outcome::Parked => self.verdict(&message.command.key),
             });
-        agree("verdicts", &verdicts.collect::<Vec<_>>(), &done.verdicts)?;
+        let verdicts: Vec<_> = verdicts.collect();
+        agree("verdicts", &verdicts, &done.verdicts)?;
+        if !recorded && done.retries > 0 {
+            return Err(format!("a batch without a repeat took {} detours", done.retries));
+        }
         self.agree_on_events(&told, &done.events)?;
         self.compare().await
     }

@@ -2,8 +2,9 @@
 //!
 //! A row that exists is locked before it is read, so that of two puts at once the second sees the first. One that
 //! does not exist cannot be locked: it is inserted without ON CONFLICT, and a unique violation means that another
-//! lane was faster ([`Failure::Raced`]), as does a row that was not there when it was to be locked and is now. Locks leave foreign keys alone (NO KEY UPDATE): nobody who opens an
-//! account waits for a customer's new name.
+//! lane was faster, or that the command is recorded ([`Failure::Raced`]), as does a row that was not there when it was
+//! to be locked and is now. Locks leave foreign keys alone (NO KEY UPDATE): nobody who opens an account waits for a
+//! customer's new name.
 
 use std::collections::BTreeSet;
 

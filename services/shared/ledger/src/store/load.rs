@@ -38,8 +38,8 @@ pub(super) struct Needed {
 /// A command that creates an account, and its customer, where it is missing.
 struct Creator {
     kind: CustomerKind,
-    /// Not if this key is known to be in the inbox already: what is recorded is not carried out again, and one that conflicts must
-    /// leave nothing behind. `None`: parked, which is recorded and to be carried out.
+    /// Not if this key is known to be in the inbox already: what is recorded is not carried out again, and one that
+    /// conflicts must leave nothing behind. `None`: parked, which is recorded and to be carried out.
     unless_recorded: Option<KeyHash>,
 }
 

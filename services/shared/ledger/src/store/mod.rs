@@ -120,7 +120,7 @@ impl Store {
     pub async fn connect(settings: &Settings) -> Result<Self, Failure> {
         let options = settings.options().clone().options(BY_INDEX);
         let connection = PgConnection::connect_with(&options).await?;
-        let doubting = settings.doubted();
+        let doubting = settings.doubting;
         Ok(Self { connection, raced: false, doubting, doubted: doubting })
     }
 

@@ -8,14 +8,15 @@ use sqlx::postgres::PgConnectOptions;
 
 /// So many batches without a repeat, and the next ones are taken to be all new. A repeat that one of those turns out to hold
 /// costs it once more what it did: among at least so many others that is little, whoever sends them.
-const DOUBTED: u32 = 20;
+const DOUBTING: u32 = 20;
 
 /// Where the database is and how long it may take. Its `Debug` form has no password.
 #[derive(Clone)]
 pub struct Settings {
     options: PgConnectOptions,
     timeout: Duration,
-    doubted: u32,
+    /// See [`Self::doubting`].
+    pub(super) doubting: u32,
 }
 
 impl std::fmt::Debug for Settings {
@@ -52,14 +53,14 @@ impl Settings {
             ])
             // Statements and their parameters are nobody's business in a log.
             .disable_statement_logging();
-        Ok(Self { options, timeout, doubted: DOUBTED })
+        Ok(Self { options, timeout, doubting: DOUBTING })
     }
 
     /// A store asks the inbox for repeats before its first batches, so many, and before as many after each repeat; see
     /// [`crate::store`]. By default 20.
     #[must_use]
     pub fn doubting(self, batches: u32) -> Self {
-        Self { doubted: batches, ..self }
+        Self { doubting: batches, ..self }
     }
 
     /// For connecting.
@@ -70,9 +71,5 @@ impl Settings {
     /// How long a statement may take.
     pub fn timeout(&self) -> Duration {
         self.timeout
-    }
-
-    pub(super) fn doubted(&self) -> u32 {
-        self.doubted
     }
 }

@@ -4,8 +4,8 @@
 //! stand there advance together, value by value, and shorter ones end in NULL. In FROM, where it means the same, each would be
 //! made into rows of its own first, which costs a wide row half of what it costs to write.
 //!
-//! Locks are held for as long as this takes, and other lanes wait for them. So the widest (entries, accounts, inbox) are
-//! made ready, their arguments encoded, while the database carries out the one before ([`meanwhile`]).
+//! Locks are held for as long as this takes, and other lanes wait for them. So the widest
+//! statements (entries, accounts, inbox) are made ready, their arguments encoded, while the database carries out the one before ([`meanwhile`]).
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -46,6 +46,10 @@ pub(super) async fn meanwhile<T>(
     Ok(done)
 }
 
+async fn carry_out(transaction: &mut PgTransaction<'_>, statement: Statement) -> Result<(), Failure> {
+    meanwhile(transaction, statement, || ()).await
+}
+
 /// A row for this transaction; earlier batches whose events are out are marked on the way.
 pub(super) async fn batch(
     transaction: &mut PgTransaction<'_>,
@@ -83,7 +87,7 @@ pub(super) async fn plan<R: Rules>(
     commissions(transaction, books).await?;
     withdrawals::write(transaction, books).await?;
     directory::write(transaction, books).await?;
-    meanwhile(transaction, inbox, || ()).await?;
+    carry_out(transaction, inbox).await?;
     update(transaction, batch, &outcomes).await?;
     park(transaction, rules, books, records).await
 }
@@ -258,7 +262,7 @@ pub(crate) async fn own_outcome(
         content,
         outcome: Some(&event.body),
     };
-    meanwhile(transaction, insert(batch, &[row]), || ()).await
+    carry_out(transaction, insert(batch, &[row])).await
 }
 
 fn insert(batch: BatchId, rows: &[Row<'_>]) -> Statement {
