@@ -16,7 +16,8 @@ use crate::stage::{PATIENCE, Stage};
 /// How often is looked: seldom enough that looking costs nothing.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Fills the queue, then starts so many workers and waits until they have emptied it.
+/// Fills the queue, then starts so many workers and waits until they have emptied it. Whether a checkpoint comes before is
+/// the caller's to say.
 pub(crate) async fn drain(
     stage: &mut Stage,
     case: Case,
@@ -27,7 +28,6 @@ pub(crate) async fn drain(
 ) -> Measured {
     stage.fill(what, bodies).await;
     let before = stage.newest_batch().await;
-    stage.settle().await;
     let builder = stage.worker(what);
     let workers: Vec<Worker> = (0..processes).map(|_| builder.start()).collect();
     let started = Instant::now();

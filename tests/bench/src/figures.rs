@@ -21,12 +21,18 @@ pub(crate) enum Case {
     HotOne,
     /// The same with a Zipf distribution over a million accounts.
     HotZipf,
-    /// An empty ledger with a million accounts.
+    /// A million accounts without history, between two checkpoints.
     GrowthEmpty,
     /// Ten million entries and inbox rows, random publisher ids.
     GrowthRandom,
     /// The same, ids in the order of time.
     GrowthOrdered,
+    /// As `GrowthEmpty`, right after a checkpoint.
+    CheckpointEmpty,
+    /// As `GrowthRandom`, right after a checkpoint.
+    CheckpointRandom,
+    /// As `GrowthOrdered`, right after a checkpoint.
+    CheckpointOrdered,
     /// Two worker processes.
     WorkersTwo,
     /// Four worker processes.

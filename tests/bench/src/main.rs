@@ -236,6 +236,7 @@ impl Run {
                     statements::begin(&mut stage).await;
                 }
                 let bodies = bodies(what, spread, Ids::Random, seed(round, case), self.whole.commands);
+                stage.settle().await;
                 let measured = drain::drain(&mut stage, case, round, what, &bodies, processes).await;
                 if case == Case::Drain {
                     let statements = statements::end(&mut stage, round, measured.commands).await;
@@ -248,16 +249,42 @@ impl Run {
     }
 
     async fn on_a_million(&mut self, round: usize, million: &World) {
-        for (case, spread) in
-            [(Case::HotZipf, Spread::Zipf(MILLION)), (Case::GrowthEmpty, Spread::Even(MILLION))]
-        {
-            if self.wanted(case) {
-                let mut stage = self.stage(million).await;
-                let bodies = self.commissions(round, case, spread, Ids::Random);
-                let measured = drain::drain(&mut stage, case, round, What::Commission, &bodies, 1).await;
-                self.note(measured);
-                stage.close().await;
-            }
+        if self.wanted(Case::HotZipf) {
+            let mut stage = self.stage(million).await;
+            let bodies = self.commissions(round, Case::HotZipf, Spread::Zipf(MILLION), Ids::Random);
+            stage.settle().await;
+            let measured = drain::drain(&mut stage, Case::HotZipf, round, What::Commission, &bodies, 1).await;
+            self.note(measured);
+            stage.close().await;
+        }
+        if self.wanted(Case::GrowthEmpty) {
+            let mut stage = self.stage(million).await;
+            self.after_and_between_checkpoints(
+                round,
+                &mut stage,
+                [Case::CheckpointEmpty, Case::GrowthEmpty],
+                Ids::Random,
+            )
+            .await;
+            stage.close().await;
+        }
+    }
+
+    /// A drain right after a checkpoint: of nearly every page that it touches, the first change is logged, and with it the
+    /// whole page. Then another one, which finds most of them changed already, as most commands of a ledger do that
+    /// carries out thousands a second: between two checkpoints come a million of them.
+    async fn after_and_between_checkpoints(
+        &mut self,
+        round: usize,
+        stage: &mut Stage,
+        cases: [Case; 2],
+        ids: Ids,
+    ) {
+        stage.settle().await;
+        for case in cases {
+            let bodies = self.commissions(round, case, Spread::Even(MILLION), ids);
+            let measured = drain::drain(stage, case, round, What::Commission, &bodies, 1).await;
+            self.note(measured);
         }
     }
 
@@ -275,14 +302,15 @@ impl Run {
     }
 
     async fn on_ten_million(&mut self, round: usize, grown: &mut Stage) {
-        let mut cases = [(Case::GrowthRandom, Ids::Random), (Case::GrowthOrdered, Ids::Ordered)];
+        let mut cases = [
+            ([Case::CheckpointRandom, Case::GrowthRandom], Ids::Random),
+            ([Case::CheckpointOrdered, Case::GrowthOrdered], Ids::Ordered),
+        ];
         // Neither always finds what the other has warmed.
         cases.rotate_left(round % 2);
-        for (case, ids) in cases {
-            if self.wanted(case) {
-                let bodies = self.commissions(round, case, Spread::Even(MILLION), ids);
-                let measured = drain::drain(grown, case, round, What::Commission, &bodies, 1).await;
-                self.note(measured);
+        for (cases, ids) in cases {
+            if self.wanted(cases[1]) {
+                self.after_and_between_checkpoints(round, grown, cases, ids).await;
             }
         }
     }
