@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::World;
 use crate::worker_process::{forget_settings, program};
+use crate::world::server;
 
 /// A file of a test's own, removed when dropped.
 #[derive(Debug)]
@@ -81,6 +82,14 @@ impl World {
     pub async fn saldo_of_treasurer(&self, keys: &str, arguments: &[&str]) -> Ran {
         let url = self.database_url(Some("saldo_treasurer"));
         let settings = [("SALDO__TREASURY__DATABASE_URL", url.as_str()), ("SALDO__PAYOUT__KEYS", keys)];
+        self.saldo_with(&settings, arguments).await
+    }
+
+    /// Runs `saldo` with the operator's role, and as the broker's administrator.
+    pub async fn saldo_at_broker(&self, arguments: &[&str]) -> Ran {
+        let (broker, management) = (self.amqp_url(), server("SALDO_TEST_MANAGEMENT_URL"));
+        let settings =
+            [("SALDO__BROKER__URL", broker.as_str()), ("SALDO__BROKER__MANAGEMENT_URL", management.as_str())];
         self.saldo_with(&settings, arguments).await
     }
 

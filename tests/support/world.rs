@@ -26,7 +26,7 @@ const PEOPLE: [&str; 2] = ["saldo_operator", "saldo_treasurer"];
 /// The password of every role and user that tests make.
 pub const PASSWORD: &str = "for-tests-only";
 
-fn server(variable: &str) -> String {
+pub(crate) fn server(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run the tests through tests/run, or inside deploy/local/servers")
     })

@@ -3,6 +3,7 @@
 
 mod balance;
 mod customers;
+mod events;
 mod export;
 mod fate;
 mod keys;
@@ -15,6 +16,7 @@ mod operations;
 mod outcomes;
 mod output;
 mod publish;
+mod queues;
 mod report;
 mod run;
 mod send;
@@ -76,8 +78,12 @@ enum Command {
     /// The broker's exchanges, queues, bindings and policies
     #[command(subcommand)]
     Topology(topology::Command),
+    Queues(queues::Arguments),
     Publish(publish::Arguments),
     Outcomes(outcomes::Arguments),
+    /// What workers told the world
+    #[command(subcommand)]
+    Events(events::Command),
     Customers(customers::Arguments),
     Balance(balance::Arguments),
     Operations(operations::Arguments),
@@ -99,8 +105,10 @@ pub async fn main() -> ExitCode {
     let done = match command {
         Command::Migrate => migrate::run(config, &mut output).await,
         Command::Topology(command) => topology::run(command, config, &mut output).await,
+        Command::Queues(arguments) => queues::run(arguments, config, &mut output).await,
         Command::Publish(arguments) => publish::run(arguments, config, &mut output).await,
         Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,
+        Command::Events(command) => events::run(command, config, &mut output).await,
         Command::Customers(arguments) => customers::run(arguments, config, &mut output).await,
         Command::Balance(arguments) => balance::run(arguments, config, &mut output).await,
         Command::Operations(arguments) => operations::run(arguments, config, &mut output).await,

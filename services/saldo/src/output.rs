@@ -39,6 +39,12 @@ impl Output {
         let _ = writeln!(io::stderr(), "saldo: {message}");
     }
 
+    /// A new page: of a terminal, which is cleared; where there is none, an empty line divides.
+    pub(crate) fn clear(&mut self) -> io::Result<()> {
+        let home = if self.is_terminal() { "\x1b[H\x1b[2J" } else { "\n" };
+        self.results.write_all(home.as_bytes())
+    }
+
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.results.flush()
     }

@@ -10,8 +10,10 @@
 //! until before another.
 
 mod accounts;
+mod backlog;
 mod chain;
 mod customers;
+mod events;
 mod export;
 mod mails;
 mod operations;
@@ -21,10 +23,12 @@ mod verify;
 mod withdrawals;
 
 pub use accounts::{Balance, BalanceAt, Totals, balances, balances_at, balances_of, totals};
+pub use backlog::{Backlog, backlogs};
 pub use chain::{Chain, ChainFault, verify_chain};
 pub use customers::{
     Customer, CustomerSort, CustomersFrom, CustomersPage, CustomersWanted, customer, customers,
 };
+pub use events::{batches_between, events_of};
 pub use export::{Journal, JournalEntry, Opening};
 pub use mails::{Mail, MailState, MailsPage, MailsWanted, mails};
 pub use operations::{Operation, OperationsFrom, OperationsPage, Period, last_operation, operations};

@@ -17,6 +17,10 @@ use serde_json::{Map, Value, json};
 
 use crate::topology::{Binding, Exchange, Policy, Queue, Topology};
 
+mod queues;
+
+pub use queues::{QueueState, Waited};
+
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(15);
 

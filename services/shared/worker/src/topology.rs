@@ -51,6 +51,11 @@ const WORKERS: [Consumer; 5] = [
     Consumer { worker: notification::WORKER, exchange: EVENTS, routing: &notification::ROUTING },
 ];
 
+/// The workers, in the order in which operators read of them.
+pub fn workers() -> impl Iterator<Item = &'static str> {
+    WORKERS.iter().map(|consumer| consumer.worker)
+}
+
 /// Limits that operators may change.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
