@@ -20,7 +20,10 @@ async fn commands_that_nobody_takes_are_seen_and_how_long_they_have_waited() {
     let publisher = world.publisher().await;
     publisher.publish(&[credit("c-1", "anna", "12.50")]).await;
     let first = row(&world, COMMISSIONS, |row| row["ready"] == 1).await;
-    assert_eq!((&first["worker"], &first["consumers"], &first["dead"]), (&"commissions".into(), &0.into(), &0.into()));
+    assert_eq!(
+        (&first["worker"], &first["consumers"], &first["dead"]),
+        (&"commissions".into(), &0.into(), &0.into())
+    );
     assert_eq!(first["attention"], Value::from(vec!["no consumer"]));
     let older = |age: u64| move |row: &Value| row["oldest_seconds"].as_u64() >= Some(age);
     row(&world, COMMISSIONS, older(5)).await;
@@ -53,10 +56,12 @@ async fn dead_letters_parked_commands_and_strays_are_seen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_whose_events_were_not_published_is_seen() {
     let world = World::new().await;
-    sqlx::query("INSERT INTO saldo.batch (worker, created_at) VALUES ('commissions', now() - interval '2 minutes')")
-        .execute(&mut world.superuser().await)
-        .await
-        .unwrap();
+    sqlx::query(
+        "INSERT INTO saldo.batch (worker, created_at) VALUES ('commissions', now() - interval '2 minutes')",
+    )
+    .execute(&mut world.superuser().await)
+    .await
+    .unwrap();
     let seen = row(&world, COMMISSIONS, |row| row["unpublished"] == 1).await;
     assert!(seen["unpublished_seconds"].as_u64() >= Some(120), "{seen}");
     assert_eq!(seen["attention"], Value::from(vec!["no consumer", "events not published"]));

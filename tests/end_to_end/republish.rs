@@ -17,7 +17,13 @@ async fn told() -> (World, BTreeMap<String, Vec<u8>>) {
     let events = world.events().await;
     let mut worker = world.worker().ready().await;
     let publisher = world.publisher().await;
-    publisher.publish(&[credit("c-1", "anna", "12.50"), credit("c-2", "bob", "1.00"), credit("c-3", "anna", "2.00")]).await;
+    publisher
+        .publish(&[
+            credit("c-1", "anna", "12.50"),
+            credit("c-2", "bob", "1.00"),
+            credit("c-3", "anna", "2.00"),
+        ])
+        .await;
     events.at_least(3, PATIENCE).await;
     publisher.publish(&[reverse("r-1", "c-1", None)]).await;
     let seen = events.at_least(4, PATIENCE).await;
@@ -54,7 +60,8 @@ async fn a_subscriber_that_came_late_gets_every_event_byte_for_byte() {
 async fn only_what_was_asked_for_is_published() {
     let (world, first) = told().await;
     let events = world.events().await;
-    let only = ["events", "republish", "--since", "2020-01-01", "--type", "commission.reversed", "--rate", "1"];
+    let only =
+        ["events", "republish", "--since", "2020-01-01", "--type", "commission.reversed", "--rate", "1"];
     let ran = world.saldo_at_broker(&only).await;
     assert_eq!(ran.status, 0, "{ran:?}");
     let seen = heard(&events, 1).await;
@@ -71,7 +78,9 @@ async fn only_what_was_asked_for_is_published() {
         assert_eq!((ran.status, ran.messages.as_str()), (0, "saldo: there are no such events\n"), "{ran:?}");
     }
     assert_eq!(events.all().len(), 1);
-    let ran = world.saldo_at_broker(&["events", "republish", "--since", "2020-01-01", "--type", "commission.credit"]).await;
+    let ran = world
+        .saldo_at_broker(&["events", "republish", "--since", "2020-01-01", "--type", "commission.credit"])
+        .await;
     assert_eq!(ran.status, 2, "{ran:?}");
     assert!(ran.messages.contains("commission.credited"), "{ran:?}");
 }

@@ -73,9 +73,9 @@ fn event_name(text: &str) -> Result<String, String> {
     let names: BTreeSet<&str> =
         types.filter_map(|message| Some(message.message_type.rsplit_once('.')?.0)).collect();
     let known = names.iter().find(|name| text == **name || text.strip_prefix(**name).is_some_and(is_version));
-    known.map(|name| (*name).to_owned()).ok_or_else(|| {
-        format!("expected one of {}", names.into_iter().collect::<Vec<_>>().join(", "))
-    })
+    known
+        .map(|name| (*name).to_owned())
+        .ok_or_else(|| format!("expected one of {}", names.into_iter().collect::<Vec<_>>().join(", ")))
 }
 
 fn is_version(text: &str) -> bool {
@@ -96,7 +96,8 @@ async fn republish(wanted: Republish, config: Option<&Path>, output: &mut Output
     let mut ledger = ledger_access::connect(database).await?;
     let target = match broker {
         Some(url) => {
-            let connection = connect(&url, "saldo events republish", Purpose::Publish, BROKER_TIMEOUT).await?;
+            let connection =
+                connect(&url, "saldo events republish", Purpose::Publish, BROKER_TIMEOUT).await?;
             Some(Target {
                 publisher: Publisher::open(Arc::new(connection), BROKER_TIMEOUT).await?,
                 limiter: RateLimiter::direct(Quota::per_second(wanted.rate)),
@@ -175,7 +176,8 @@ mod tests {
     fn a_type_is_known_with_and_without_its_version_and_a_typing_error_is_told() {
         assert_eq!(event_name("commission.credited").unwrap(), "commission.credited");
         assert_eq!(event_name("commission.credited.v1").unwrap(), "commission.credited");
-        for wrong in ["commission.credit", "commission.credited.", "commission.credited.v", "commission", ""] {
+        for wrong in ["commission.credit", "commission.credited.", "commission.credited.v", "commission", ""]
+        {
             assert!(event_name(wrong).unwrap_err().contains("withdrawal.paid"), "{wrong}");
         }
     }

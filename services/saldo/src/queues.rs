@@ -103,7 +103,8 @@ impl Sides {
         let queues = self.queues().await.map_err(|error| problems.push(output::chain(&error))).ok();
         let backlogs = self.backlogs().await.map_err(|error| problems.push(output::chain(&*error))).ok();
         if let Some(queues) = &queues {
-            let missing = topology::workers().flat_map(|worker| [topology::queue(worker), topology::dead_queue(worker)]);
+            let missing = topology::workers()
+                .flat_map(|worker| [topology::queue(worker), topology::dead_queue(worker)]);
             for queue in missing.filter(|name| !queues.contains_key(name)) {
                 problems.push(format!("the broker has no queue {queue}; run `saldo topology apply`"));
             }
@@ -150,7 +151,8 @@ fn rows(queues: Option<Queues>, backlogs: Option<Vec<Backlog>>) -> Vec<Row> {
             if row.consumers == Some(0) {
                 row.attention.push("no consumer");
             }
-            row.dead = queues.remove(&topology::dead_queue(worker)).map(|(dead, _)| dead.ready + dead.unacked);
+            row.dead =
+                queues.remove(&topology::dead_queue(worker)).map(|(dead, _)| dead.ready + dead.unacked);
             if row.dead > Some(0) {
                 row.attention.push("dead letters");
             }
@@ -229,7 +231,16 @@ fn show(rows: &[Row], json: bool, output: &mut Output) -> io::Result<()> {
         ]
     });
     let header = [
-        "queue", "ready", "in flight", "consumers", "in/s", "out/s", "oldest", "dead", "parked", "unpublished",
+        "queue",
+        "ready",
+        "in flight",
+        "consumers",
+        "in/s",
+        "out/s",
+        "oldest",
+        "dead",
+        "parked",
+        "unpublished",
         "look at",
     ];
     report::table(header, &[1, 2, 3, 4, 5, 6, 7, 8, 9], cells, output)
@@ -240,12 +251,15 @@ mod tests {
     use super::*;
 
     fn queue(name: String, ready: u64, consumers: u64) -> (String, (QueueState, Waited)) {
-        let state = QueueState { name: name.clone(), ready, unacked: 0, consumers, arriving: 0.0, leaving: 0.0 };
+        let state =
+            QueueState { name: name.clone(), ready, unacked: 0, consumers, arriving: 0.0, leaving: 0.0 };
         (name, (state, Waited::Empty))
     }
 
     fn all(dead: u64, consumers: u64) -> Queues {
-        let of = |worker| [queue(topology::queue(worker), 0, consumers), queue(topology::dead_queue(worker), dead, 0)];
+        let of = |worker| {
+            [queue(topology::queue(worker), 0, consumers), queue(topology::dead_queue(worker), dead, 0)]
+        };
         topology::workers().flat_map(of).collect()
     }
 
@@ -259,7 +273,10 @@ mod tests {
         assert_eq!(names[..workers.len()], workers);
         assert_eq!(names[workers.len()..], ["crm", topology::UNROUTABLE]);
         assert!(rows.iter().all(|row| row.attention.is_empty()), "{rows:?}");
-        assert!(rows[..workers.len()].iter().all(|row| row.parked == Some(0) && row.dead == Some(0)), "{rows:?}");
+        assert!(
+            rows[..workers.len()].iter().all(|row| row.parked == Some(0) && row.dead == Some(0)),
+            "{rows:?}"
+        );
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub async fn backlogs(connection: &mut PgConnection) -> Result<Vec<Backlog>> {
     .fetch_all(connection)
     .await?;
     // Less than nothing by a clock that was set back.
-    let age = |seconds: Option<f64>| seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    let age = |seconds: Option<f64>| {
+        seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default())
+    };
     let backlogs = rows.into_iter().map(|row| Backlog {
         worker: row.worker,
         parked: row.parked,

@@ -179,10 +179,8 @@ mod tests {
 
     /// A queue that has so many of so many that came; the history newest first, as the API tells it: seconds and count.
     fn found(held: u64, publish: u64, history: &[(u64, u64)]) -> Found {
-        let samples: Vec<_> = history
-            .iter()
-            .map(|(at, count)| json!({ "sample": count, "timestamp": at * 1000 }))
-            .collect();
+        let samples: Vec<_> =
+            history.iter().map(|(at, count)| json!({ "sample": count, "timestamp": at * 1000 })).collect();
         let found = json!({
             "name": "q", "messages_ready": held - 1, "messages_unacknowledged": 1, "consumers": 2,
             "message_stats": { "publish": publish, "publish_details": { "rate": 1.5, "samples": samples } },
