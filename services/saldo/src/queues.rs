@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ledger::read::{self, Backlog};
 use ledger::store::Settings as Database;
 use serde::Serialize;
@@ -22,6 +22,9 @@ use crate::{Done, Status, ledger_access, report};
 
 /// A batch whose events were not published for so long is not the one that is going on.
 const OVERDUE: Duration = Duration::from_mins(1);
+
+/// Questions to the broker under way at once: a shop may have hundreds of subscribers.
+const AT_ONCE: usize = 4;
 
 /// Show what waits: every queue, and what the ledger has not finished
 ///
@@ -109,20 +112,19 @@ impl Sides {
                 problems.push(format!("the broker has no queue {queue}; run `saldo topology apply`"));
             }
         }
-        (rows(queues, backlogs), problems)
+        (rows(queues, backlogs.as_deref()), problems)
     }
 
     async fn queues(&self) -> Result<Queues, ManagementError> {
         let queues = self.management.queues().await?;
-        try_join_all(queues.into_iter().map(async |queue| {
+        let looks = queues.into_iter().map(async |queue| {
             let waited = match queue.ready + queue.unacked {
                 0 => Waited::Empty,
                 _ => self.management.waited(&queue.name).await?,
             };
             Ok((queue.name.clone(), (queue, waited)))
-        }))
-        .await
-        .map(|queues| queues.into_iter().collect())
+        });
+        stream::iter(looks).buffered(AT_ONCE).try_collect().await
     }
 
     async fn backlogs(&mut self) -> Result<Vec<Backlog>, Box<dyn std::error::Error + Send + Sync>> {
@@ -139,7 +141,7 @@ impl Sides {
 type Queues = BTreeMap<String, (QueueState, Waited)>;
 
 /// A row for each worker, then one for every other queue.
-fn rows(queues: Option<Queues>, backlogs: Option<Vec<Backlog>>) -> Vec<Row> {
+fn rows(queues: Option<Queues>, backlogs: Option<&[Backlog]>) -> Vec<Row> {
     let mut queues = queues.unwrap_or_default();
     let mut rows: Vec<Row> = topology::workers()
         .map(|worker| {
@@ -156,7 +158,7 @@ fn rows(queues: Option<Queues>, backlogs: Option<Vec<Backlog>>) -> Vec<Row> {
             if row.dead > Some(0) {
                 row.attention.push("dead letters");
             }
-            if let Some(backlogs) = &backlogs {
+            if let Some(backlogs) = backlogs {
                 row.add(backlogs.iter().find(|backlog| backlog.worker == worker));
             }
             row
@@ -267,7 +269,7 @@ mod tests {
     fn a_worker_is_one_row_and_every_other_queue_another() {
         let mut queues = all(0, 2);
         queues.extend([queue("crm".to_owned(), 7, 0), queue(topology::UNROUTABLE.to_owned(), 0, 0)]);
-        let rows = rows(Some(queues), Some(Vec::new()));
+        let rows = rows(Some(queues), Some(&[]));
         let names: Vec<&str> = rows.iter().map(|row| row.queue.as_str()).collect();
         let workers: Vec<String> = topology::workers().map(topology::queue).collect();
         assert_eq!(names[..workers.len()], workers);
@@ -289,7 +291,7 @@ mod tests {
             unpublished: 2,
             unpublished_for: Some(OVERDUE + Duration::from_secs(1)),
         };
-        let rows = rows(Some(all(3, 0)), Some(vec![backlog]));
+        let rows = rows(Some(all(3, 0)), Some(&[backlog]));
         assert_eq!(rows[0].attention, ["no consumer", "dead letters", "events not published"]);
         assert_eq!((rows[0].parked, rows[0].unpublished_seconds), (Some(1), Some(61)));
         assert_eq!(rows[1].attention, ["no consumer", "dead letters"]);
@@ -299,7 +301,7 @@ mod tests {
     fn either_side_is_shown_without_the_other() {
         let without_ledger = rows(Some(all(0, 1)), None);
         assert_eq!((without_ledger[0].ready, without_ledger[0].parked), (Some(0), None));
-        let without_broker = rows(None, Some(Vec::new()));
+        let without_broker = rows(None, Some(&[]));
         assert_eq!((without_broker[0].ready, without_broker[0].parked), (None, Some(0)));
     }
 }
