@@ -1,10 +1,11 @@
 //! A worker as a process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ impl WorkerBuilder {
     /// Starts it, without waiting.
     pub fn start(&self) -> Worker {
         static WORKERS: AtomicU32 = AtomicU32::new(1);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let number = WORKERS.fetch_add(1, Ordering::SeqCst);
         let own = || std::env::temp_dir().join(format!("saldo-worker-{}-{number}.log", std::process::id()));
         let (log, keeps_log) = (self.log.clone().unwrap_or_else(own), self.log.is_some());
@@ -253,6 +254,19 @@ impl Drop for Worker {
         }
         if !self.keeps_log {
             let _ = std::fs::remove_file(&self.log);
+        }
+    }
+}
+
+/// A port that is free, and that no other worker of this process is told to use: one that was looked for at the same time
+/// may not have taken its own yet.
+fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if given.insert(port) {
+            return port;
         }
     }
 }

@@ -43,7 +43,7 @@ pub enum Waited {
     Empty,
     /// For so long at least: up to a step more, or, from the end of the history on, any time.
     AtLeast(Duration),
-    /// The history of the queue does not tell: the broker was started since it came.
+    /// The history of the queue does not tell: the broker was started since it came, or has not counted it yet.
     Unknown,
 }
 
