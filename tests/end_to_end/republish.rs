@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tests::broker::Collected;
-use tests::{Collector, PATIENCE, World, credit, eventually, reverse};
+use tests::{PATIENCE, World, credit, reverse};
 
 /// The bytes that came so far, by event id.
 fn bodies(seen: &[Collected]) -> BTreeMap<String, Vec<u8>> {
@@ -31,15 +31,6 @@ async fn told() -> (World, BTreeMap<String, Vec<u8>>) {
     (world, bodies(&seen))
 }
 
-/// What a subscriber gets, of so many events or more.
-async fn heard(events: &Collector, count: usize) -> BTreeMap<String, Vec<u8>> {
-    eventually("the events come", PATIENCE, || async {
-        let seen = events.all();
-        if seen.len() >= count { Ok(bodies(&seen)) } else { Err(seen.len()) }
-    })
-    .await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_that_came_late_gets_every_event_byte_for_byte() {
     let (world, first) = told().await;
@@ -50,7 +41,7 @@ async fn a_subscriber_that_came_late_gets_every_event_byte_for_byte() {
     assert_eq!(events.all().len(), 0, "a dry run publishes nothing");
     let ran = world.saldo_at_broker(&["events", "republish", "--since", "2020-01-01"]).await;
     assert_eq!(ran.status, 0, "{ran:?}");
-    assert_eq!(heard(&events, 4).await, first);
+    assert_eq!(bodies(&events.at_least(4, PATIENCE).await), first);
     assert!(ran.output.contains("commission.credited"), "{ran:?}");
     // And nothing has happened again.
     assert_eq!(world.count("SELECT count(*) FROM entry").await, 4);
@@ -64,7 +55,7 @@ async fn only_what_was_asked_for_is_published() {
         ["events", "republish", "--since", "2020-01-01", "--type", "commission.reversed", "--rate", "1"];
     let ran = world.saldo_at_broker(&only).await;
     assert_eq!(ran.status, 0, "{ran:?}");
-    let seen = heard(&events, 1).await;
+    let seen = bodies(&events.at_least(1, PATIENCE).await);
     assert_eq!(seen.len(), 1);
     let (id, body) = seen.iter().next().unwrap();
     assert_eq!(first[id], *body);

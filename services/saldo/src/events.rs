@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Subcommand;
 use contract::schema::{self, Direction};
@@ -19,11 +18,8 @@ use worker::broker::{BrokerError, Outgoing, Publisher, Purpose, connect};
 
 use crate::ledger_access::STATEMENT_TIMEOUT;
 use crate::output::{self, Output};
-use crate::settings::Settings;
+use crate::settings::{BROKER_TIMEOUT, Settings};
 use crate::{Done, Status, ledger_access, moment, report};
-
-/// For connecting, and for the confirms of a part.
-const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Batches whose events are read together: some ten thousand events at most.
 const BATCHES: usize = 10;
@@ -100,8 +96,8 @@ async fn republish(wanted: Republish, config: Option<&Path>, output: &mut Output
                 connect(&url, "saldo events republish", Purpose::Publish, BROKER_TIMEOUT).await?;
             Some(Target {
                 publisher: Publisher::open(Arc::new(connection), BROKER_TIMEOUT).await?,
-                limiter: RateLimiter::direct(Quota::per_second(wanted.rate)),
-                most: PART.min(wanted.rate.get() as usize),
+                limiter: RateLimiter::direct(Quota::per_second(wanted.rate).allow_burst(burst(wanted.rate))),
+                most: PART.min(burst(wanted.rate).get() as usize),
             })
         }
         None => None,
@@ -146,6 +142,11 @@ impl Republish {
     }
 }
 
+/// What may go out together without exceeding the rate by much: a tenth of a second's.
+fn burst(rate: NonZeroU32) -> NonZeroU32 {
+    NonZeroU32::new(rate.get().div_ceil(10)).unwrap_or(NonZeroU32::MIN)
+}
+
 /// Where events go, and how fast.
 struct Target {
     publisher: Publisher,
@@ -156,10 +157,8 @@ struct Target {
 impl Target {
     async fn publish(&self, events: &[Event]) -> Result<(), BrokerError> {
         for part in events.chunks(self.most) {
-            let count = u32::try_from(part.len()).ok().and_then(NonZeroU32::new);
-            if let Some(count) = count {
-                // No part is larger than what a second allows.
-                let _ = self.limiter.until_n_ready(count).await;
+            for _ in part {
+                self.limiter.until_ready().await;
             }
             let outgoing: Vec<_> = part.iter().map(Outgoing::event).collect();
             self.publisher.publish(&outgoing).await?;

@@ -19,12 +19,9 @@ use crate::lines::{self, Line};
 use crate::output::{Output, chain};
 use crate::run::Run;
 use crate::send::{Failed, Sent, send};
-use crate::settings::Settings;
+use crate::settings::{BROKER_TIMEOUT, Settings};
 use crate::tracker::Tracker;
 use crate::{Done, Status, outcomes, report};
-
-/// For connecting, and for the broker's answer to a window.
-const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// When nothing was heard for this long, the ledger is asked.
 const QUIET: Duration = Duration::from_secs(1);

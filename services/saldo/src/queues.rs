@@ -13,6 +13,7 @@ use ledger::read::{self, Backlog};
 use ledger::store::Settings as Database;
 use serde::Serialize;
 use sqlx::PgConnection;
+use tokio::time::MissedTickBehavior;
 use worker::management::{Management, ManagementError, QueueState, Waited};
 use worker::topology;
 
@@ -75,20 +76,14 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let database = settings.database(ledger_access::STATEMENT_TIMEOUT);
     settings.finish()?;
     let mut sides = Sides { management: Management::new(&management, &broker)?, database, connection: None };
+    let Some(seconds) = watch else { return sides.look_and_show(json, output).await };
+    let mut looks = tokio::time::interval(Duration::from_secs(seconds));
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let (rows, problems) = sides.look().await;
-        if watch.is_some() {
-            output.clear()?;
-        }
-        show(&rows, json, output)?;
-        for problem in &problems {
-            output.message(problem);
-        }
+        looks.tick().await;
+        output.clear()?;
+        sides.look_and_show(json, output).await?;
         output.flush()?;
-        let Some(seconds) = watch else {
-            return Ok(if problems.is_empty() { Status::Good } else { Status::Bad });
-        };
-        tokio::time::sleep(Duration::from_secs(seconds)).await;
     }
 }
 
@@ -100,6 +95,15 @@ struct Sides {
 }
 
 impl Sides {
+    async fn look_and_show(&mut self, json: bool, output: &mut Output) -> Done {
+        let (rows, problems) = self.look().await;
+        show(&rows, json, output)?;
+        for problem in &problems {
+            output.message(problem);
+        }
+        Ok(if problems.is_empty() { Status::Good } else { Status::Bad })
+    }
+
     /// Everything that can be read, and what is wrong.
     async fn look(&mut self) -> (Vec<Row>, Vec<String>) {
         let mut problems = Vec::new();

@@ -10,6 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 use worker::management;
 use worker::settings::{Reader, SettingsError};
 
+/// For connecting to the broker, and for its answer to what is sent together.
+pub(crate) const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Settings being read. Nothing that was read may be used before [`Settings::finish`].
 pub(crate) struct Settings(Reader);
 

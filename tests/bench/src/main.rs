@@ -145,6 +145,10 @@ impl Run {
         self.whole.only.is_empty() || self.whole.only.contains(&case)
     }
 
+    fn wants_one_of(&self, cases: &[Case]) -> bool {
+        cases.iter().any(|case| self.wanted(*case))
+    }
+
     /// Every case in every round.
     async fn everything(mut self) -> Figures {
         let million = if self.wants_million() { Some(stage::template(MILLION).await) } else { None };
@@ -170,11 +174,12 @@ impl Run {
     }
 
     fn wants_grown(&self) -> bool {
-        self.wanted(Case::GrowthRandom) || self.wanted(Case::GrowthOrdered)
+        use Case::{CheckpointOrdered, CheckpointRandom, GrowthOrdered, GrowthRandom};
+        self.wants_one_of(&[CheckpointRandom, GrowthRandom, CheckpointOrdered, GrowthOrdered])
     }
 
     fn wants_million(&self) -> bool {
-        self.wants_grown() || self.wanted(Case::GrowthEmpty) || self.wanted(Case::HotZipf)
+        self.wants_grown() || self.wants_one_of(&[Case::CheckpointEmpty, Case::GrowthEmpty, Case::HotZipf])
     }
 
     fn note(&mut self, measured: Measured) {
@@ -257,15 +262,10 @@ impl Run {
             self.note(measured);
             stage.close().await;
         }
-        if self.wanted(Case::GrowthEmpty) {
+        let cases = [Case::CheckpointEmpty, Case::GrowthEmpty];
+        if self.wants_one_of(&cases) {
             let mut stage = self.stage(million).await;
-            self.after_and_between_checkpoints(
-                round,
-                &mut stage,
-                [Case::CheckpointEmpty, Case::GrowthEmpty],
-                Ids::Random,
-            )
-            .await;
+            self.after_and_between_checkpoints(round, &mut stage, cases, Ids::Random).await;
             stage.close().await;
         }
     }
@@ -309,7 +309,7 @@ impl Run {
         // Neither always finds what the other has warmed.
         cases.rotate_left(round % 2);
         for (cases, ids) in cases {
-            if self.wanted(cases[1]) {
+            if self.wants_one_of(&cases) {
                 self.after_and_between_checkpoints(round, grown, cases, ids).await;
             }
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use lapin::uri::AMQPUri;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::topology::{Binding, Exchange, Policy, Queue, Topology};
@@ -221,7 +222,7 @@ impl Management {
         let in_force = self.policies_in_force().await?;
         let mut differences = Vec::new();
         for object in Object::all(topology) {
-            let Some(mut found) = self.get(&object, &object.path(&self.vhost)).await? else {
+            let Some(mut found) = self.get::<Value>(&object, &object.path(&self.vhost), None).await? else {
                 differences.push(Difference::new(&object, "is missing"));
                 continue;
             };
@@ -247,12 +248,7 @@ impl Management {
     /// statistics were gathered, the list without statistics has it at once.
     async fn policies_in_force(&self) -> Result<BTreeMap<String, Value>, ManagementError> {
         let query = "disable_stats=true&page=1&page_size=500&use_regex=true&name=^saldo%5C.";
-        let answer = self.request(Method::GET, &["queues", &self.vhost], Some(query), None).await?;
-        let status = answer.status();
-        if status != StatusCode::OK {
-            return Err(ManagementError::Unexpected { object: "the list of queues".to_owned(), status });
-        }
-        let page: Value = answer.json().await?;
+        let page: Value = self.list(&["queues", &self.vhost], query).await?;
         let queues = page["items"].as_array().into_iter().flatten();
         let under = queues.filter_map(|queue| {
             let policy = queue.get("policy").filter(|policy| policy.is_string())?;
@@ -262,12 +258,24 @@ impl Management {
     }
 
     async fn check_vhost(&self) -> Result<(), ManagementError> {
-        let found = self.get(&"the virtual host", &["vhosts", &self.vhost]).await?;
+        let found: Option<Value> = self.get(&"the virtual host", &["vhosts", &self.vhost], None).await?;
         found.map(drop).ok_or_else(|| ManagementError::NoVhost(self.vhost.clone()))
     }
 
-    async fn get(&self, object: &impl ToString, path: &[&str]) -> Result<Option<Value>, ManagementError> {
-        let answer = self.request(Method::GET, path, None, None).await?;
+    /// What is always there, such as a list.
+    async fn list<T: DeserializeOwned>(&self, path: &[&str], query: &str) -> Result<T, ManagementError> {
+        let object = format!("the list of {}", path[0]);
+        let status = StatusCode::NOT_FOUND;
+        self.get(&object, path, Some(query)).await?.ok_or(ManagementError::Unexpected { object, status })
+    }
+
+    async fn get<T: DeserializeOwned>(
+        &self,
+        object: &impl ToString,
+        path: &[&str],
+        query: Option<&str>,
+    ) -> Result<Option<T>, ManagementError> {
+        let answer = self.request(Method::GET, path, query, None).await?;
         match answer.status() {
             StatusCode::OK => Ok(Some(answer.json().await?)),
             StatusCode::NOT_FOUND => Ok(None),

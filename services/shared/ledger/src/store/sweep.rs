@@ -8,7 +8,7 @@ use std::time::Duration;
 use contract::Event;
 
 use super::{BatchId, Store};
-use crate::Failure;
+use crate::{Failure, read};
 
 /// An unpublished batch and what it has to publish.
 #[derive(Debug)]
@@ -51,18 +51,7 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn events_of(&mut self, batch: BatchId) -> Result<Unpublished, Failure> {
-        let rows = sqlx::query!(
-            r#"SELECT merchant, outcome AS "outcome!" FROM inbox
-               WHERE batch_id = $1 AND outcome IS NOT NULL ORDER BY position"#,
-            batch.0,
-        )
-        .fetch_all(&mut self.connection)
-        .await?;
-        let mut events = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Ok(merchant) = row.merchant.parse() else { continue };
-            events.extend(row.outcome.lines().filter_map(|line| Event::from_stored(&merchant, line)));
-        }
+        let events = read::events_of(&mut self.connection, &[batch], None).await?;
         Ok(Unpublished { batch, events })
     }
 }

@@ -4,8 +4,9 @@
 //! stand there advance together, value by value, and shorter ones end in NULL. In FROM, where it means the same, each would be
 //! made into rows of its own first, which costs a wide row half of what it costs to write.
 //!
-//! Locks are held for as long as this takes, and other lanes wait for them. So the widest
-//! statements (entries, accounts, inbox) are made ready, their arguments encoded, while the database carries out the one before ([`meanwhile`]).
+//! Locks are held for as long as this takes, and other lanes wait for them. So the widest statements
+//! (entries, accounts, inbox) are made ready, their arguments encoded, while the database carries out the one before
+//! ([`meanwhile`]).
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;

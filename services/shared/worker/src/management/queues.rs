@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use super::{Management, ManagementError};
@@ -95,12 +94,7 @@ impl Management {
         let mut queues = Vec::new();
         for page in 1.. {
             let query = format!("page={page}&page_size={PAGE}&sort=name");
-            let answer = self.request(Method::GET, &["queues", &self.vhost], Some(&query), None).await?;
-            let status = answer.status();
-            if status != StatusCode::OK {
-                return Err(ManagementError::Unexpected { object: "the list of queues".to_owned(), status });
-            }
-            let answer: Page = answer.json().await?;
+            let answer: Page = self.list(&["queues", &self.vhost], &query).await?;
             queues.extend(answer.items.into_iter().map(QueueState::from));
             if page >= answer.page_count {
                 break;
@@ -118,15 +112,8 @@ impl Management {
         for (age, step) in HISTORIES {
             let query = format!("msg_rates_age={age}&msg_rates_incr={step}");
             let path = ["queues", &self.vhost, queue];
-            let answer = self.request(Method::GET, &path, Some(&query), None).await?;
-            match answer.status() {
-                StatusCode::OK => {}
-                StatusCode::NOT_FOUND => break,
-                status => {
-                    return Err(ManagementError::Unexpected { object: format!("queue {queue}"), status });
-                }
-            }
-            let (so_far, complete) = answer.json::<Found>().await?.waited();
+            let found: Option<Found> = self.get(&format!("queue {queue}"), &path, Some(&query)).await?;
+            let (so_far, complete) = found.map_or((Waited::Empty, true), Found::waited);
             waited = so_far;
             if complete {
                 break;
