@@ -44,7 +44,9 @@ impl From<sqlx::Error> for Failure {
     /// constraint violation) are a command's fault; everything else is the world's.
     fn from(error: sqlx::Error) -> Self {
         let Some(database) = error.as_database_error() else {
-            return Self::Infrastructure { state: kind(&error).to_owned(), lost: true };
+            let state = crate::tls::trouble(&error)
+                .map_or_else(|| kind(&error).to_owned(), |trouble| format!("TLS failed: {trouble}"));
+            return Self::Infrastructure { state, lost: true };
         };
         let state = database.code().unwrap_or_default().into_owned();
         let constraint = constraint(database);
@@ -65,7 +67,8 @@ fn constraint(error: &dyn DatabaseError) -> String {
 fn kind(error: &sqlx::Error) -> &'static str {
     match error {
         sqlx::Error::Io(_) => "connection lost",
-        sqlx::Error::Tls(_) => "TLS failed",
+        // What else it can be is told by `tls::trouble`.
+        sqlx::Error::Tls(_) => "TLS failed: the server does not offer it",
         sqlx::Error::Protocol(_) => "protocol error",
         sqlx::Error::Configuration(_) => "connection settings",
         sqlx::Error::PoolTimedOut => "no connection in time",

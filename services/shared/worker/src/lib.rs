@@ -20,6 +20,7 @@ pub mod submit;
 mod supervisor;
 mod telemetry;
 mod thread;
+pub mod tls;
 pub mod topology;
 pub mod watch;
 

@@ -7,20 +7,25 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
-
 mod reader;
+mod servers;
 
 use reader::parse;
 pub use reader::{Reader, SettingsError};
 
+use crate::broker::Address;
+
 /// Every setting of every program, so that one file can serve all of them.
-const NAMES: [&str; 52] = [
+const NAMES: [&str; 56] = [
     "admin.require_user_id",
+    "broker.ca_file",
     "broker.management_url",
+    "broker.tls",
     "broker.url",
     "broker.watch_url",
+    "database.ca_file",
     "database.timeout",
+    "database.tls",
     "database.url",
     "digest.after",
     "digest.most",
@@ -82,10 +87,19 @@ pub enum LogFormat {
 /// Settings of a worker. Durations are written `250ms`, `30s`, `5m`, `1h`, `30d`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `broker.url`: `amqp://user:password@host:5672/vhost` (`/` is written `%2f`). Required.
-    pub broker_url: SecretString,
-    /// `database.url`: `postgres://role:password@host:5432/saldo`. Required.
-    pub database_url: SecretString,
+    /// `broker.url`: `amqps://user:password@host/vhost` (`/` is written `%2f`), or on this machine `amqp://…`. Required.
+    /// `broker.tls`: `required`, or `optional`: what goes to another machine may be in clear, that is to say `amqp://…` and
+    /// a `broker.management_url` with `http://…` may name one. Default `required`.
+    /// `broker.ca_file`: a PEM file of certificates that are trusted besides the public ones.
+    pub broker: Address,
+    /// `database.url`: `postgres://role:password@host:5432/saldo`. Required. How the way there is protected is said by
+    /// `sslmode=disable|prefer|require|verify-ca|verify-full` in it; without that, nothing on this machine is encrypted,
+    /// and to any other it is `verify-full`. `sslrootcert=FILE`, `sslcert=FILE` and `sslkey=FILE` are understood, too.
+    /// `database.tls`: `required`, or `optional`: what goes to another machine may be in clear, if the URL says so, or says
+    /// nothing and the server does not offer TLS. Default `required`.
+    /// `database.ca_file`: a PEM file of certificates that are trusted besides the public ones; the URL's `sslrootcert`
+    /// takes its place. `None` is what [`Reader::finish`] reports.
+    pub database: Option<ledger::store::Settings>,
     /// `database.timeout`: a statement, or a whole batch, is given up after this. Default 30s.
     pub database_timeout: Duration,
     /// `health.listen`: where `/livez` and `/readyz` answer. Default 127.0.0.1:8080.
@@ -137,10 +151,11 @@ const SECOND: Duration = Duration::from_secs(1);
 impl Settings {
     /// Reads a worker's settings. Not to be used before [`Reader::finish`].
     pub fn read(read: &mut Reader) -> Self {
+        let database_timeout = read.duration("database.timeout", 30 * SECOND, 10 * MINUTE);
         Self {
-            broker_url: read.broker_url(),
-            database_url: read.database_url(),
-            database_timeout: read.duration("database.timeout", 30 * SECOND, 10 * MINUTE),
+            broker: read.broker(),
+            database: read.database("saldo", database_timeout),
+            database_timeout,
             health_listen: read.or("health.listen", SocketAddr::from(([127, 0, 0, 1], 8080)), |text| {
                 parse(text, "an address and port such as 127.0.0.1:8080")
             }),
@@ -177,11 +192,8 @@ impl Settings {
     /// # Errors
     /// The URL is not one, which [`Reader::finish`] has ruled out.
     pub fn ledger(&self, application: &str) -> Result<ledger::store::Settings, String> {
-        ledger::store::Settings::from_url(
-            self.database_url.expose_secret(),
-            application,
-            self.database_timeout,
-        )
+        let database = self.database.clone().ok_or("database.url is not usable")?;
+        Ok(database.named(application))
     }
 
     /// What a lane may hold unacknowledged.
@@ -230,7 +242,7 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "broker.url: expected a URL such as amqp://user:password@host:5672/%2f",
+                "broker.url: expected a URL such as amqps://user:password@host/%2f or amqp://…",
                 "database.url: is missing (SALDO__DATABASE__URL)",
                 "admin.require_user_id: expected true or false",
                 "worker.lanes: expected a whole number from 1 to 16",

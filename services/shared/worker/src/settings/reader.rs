@@ -128,9 +128,13 @@ impl Reader {
         self.text(key).map(Into::into)
     }
 
-    /// Says what is wrong with a setting, such as that it contradicts another; never its value.
+    /// Says what is wrong with a setting, such as that it contradicts another; never its value. What is read twice is
+    /// told once.
     pub fn problem(&mut self, key: &'static str, problem: &str) {
-        self.problems.push(format!("{key}: {problem}"));
+        let problem = format!("{key}: {problem}");
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     fn missing(&mut self, key: &'static str) {
@@ -172,28 +176,6 @@ impl Reader {
             Ok(())
         });
         vault
-    }
-
-    /// `broker.url`.
-    pub fn broker_url(&mut self) -> SecretString {
-        self.secret("broker.url", |url| match url.parse::<lapin::uri::AMQPUri>() {
-            Ok(_) if url.starts_with("amqp://") => Ok(()),
-            Ok(_) | Err(_) => Err("expected a URL such as amqp://user:password@host:5672/%2f".to_owned()),
-        })
-    }
-
-    /// `database.url`.
-    pub fn database_url(&mut self) -> SecretString {
-        self.secret("database.url", |url| {
-            ledger::store::Settings::from_url(url, "", Duration::from_secs(1)).map(drop)
-        })
-    }
-
-    /// `treasury.database_url`: a login of the role `saldo_treasurer`.
-    pub fn treasury_database_url(&mut self) -> SecretString {
-        self.secret("treasury.database_url", |url| {
-            ledger::store::Settings::from_url(url, "", Duration::from_secs(1)).map(drop)
-        })
     }
 
     /// Everything that was wrong, unknown settings included.
