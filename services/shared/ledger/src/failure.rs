@@ -2,6 +2,8 @@
 
 use sqlx::error::DatabaseError;
 
+use crate::tls;
+
 /// Why a batch was not committed. Never says anything of the values that were sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -44,8 +46,12 @@ impl From<sqlx::Error> for Failure {
     /// constraint violation) are a command's fault; everything else is the world's.
     fn from(error: sqlx::Error) -> Self {
         let Some(database) = error.as_database_error() else {
-            let state = crate::tls::trouble(&error)
-                .map_or_else(|| kind(&error).to_owned(), |trouble| format!("TLS failed: {trouble}"));
+            let state = match (tls::trouble(&error), &error) {
+                (Some(trouble), _) => format!("TLS failed: {trouble}"),
+                // Such as that the server does not offer it.
+                (None, sqlx::Error::Tls(why)) => format!("TLS failed: {why}"),
+                (None, _) => kind(&error).to_owned(),
+            };
             return Self::Infrastructure { state, lost: true };
         };
         let state = database.code().unwrap_or_default().into_owned();
@@ -67,8 +73,7 @@ fn constraint(error: &dyn DatabaseError) -> String {
 fn kind(error: &sqlx::Error) -> &'static str {
     match error {
         sqlx::Error::Io(_) => "connection lost",
-        // What else it can be is told by `tls::trouble`.
-        sqlx::Error::Tls(_) => "TLS failed: the server does not offer it",
+        sqlx::Error::Tls(_) => "TLS failed",
         sqlx::Error::Protocol(_) => "protocol error",
         sqlx::Error::Configuration(_) => "connection settings",
         sqlx::Error::PoolTimedOut => "no connection in time",

@@ -15,6 +15,8 @@ use crate::tls;
 /// What the URL calls them; sqlx knows all of these.
 const MODE: [&str; 2] = ["sslmode", "ssl-mode"];
 const ROOTS: [&str; 3] = ["sslrootcert", "ssl-root-cert", "ssl-ca"];
+const CERTIFICATE: [&str; 2] = ["sslcert", "ssl-cert"];
+const KEY: [&str; 2] = ["sslkey", "ssl-key"];
 
 /// So many batches without a repeat, and the next ones are taken to be all new. A repeat that one of those turns out to hold
 /// costs it once more what it did: among at least so many others that is little, whoever sends them.
@@ -49,7 +51,7 @@ impl Settings {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err("expected a URL such as postgres://user:password@host:5432/saldo".to_owned());
         }
-        let options = PgConnectOptions::from_str(url)
+        let mut options = PgConnectOptions::from_str(url)
             .map_err(|_| "expected a URL such as postgres://user:password@host:5432/saldo".to_owned())?
             .application_name(application)
             .options([
@@ -67,6 +69,13 @@ impl Settings {
             ])
             // Statements and their parameters are nobody's business in a log.
             .disable_statement_logging();
+        match (file(url, &CERTIFICATE)?, file(url, &KEY)?) {
+            (Some(certificate), Some(key)) => {
+                options = options.ssl_client_cert_from_pem(certificate).ssl_client_key_from_pem(key);
+            }
+            (None, None) => {}
+            _ => return Err("has one of sslcert and sslkey; expected both or neither".to_owned()),
+        }
         let roots = parameter(url, &ROOTS);
         let settings = Self {
             options,
@@ -168,6 +177,12 @@ fn parameter(url: &str, names: &[&str]) -> Option<String> {
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
 }
 
+/// What is in the file that a parameter names. It is read now, so that a missing one is told of before anything begins.
+fn file(url: &str, names: &[&str]) -> Result<Option<Vec<u8>>, String> {
+    let contents = parameter(url, names).map(std::fs::read).transpose();
+    contents.map_err(|error| format!("{}: {error}", names[0]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,8 +234,18 @@ mod tests {
             );
         }
         assert!(settings("postgres://role@db/saldo?sslmode=perhaps").is_err());
-        let problem = settings("postgres://role@db/saldo?sslrootcert=%2Fnowhere%2Fca.pem").unwrap_err();
-        assert_eq!(problem, "sslrootcert: No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn files_that_the_url_names_are_read_at_once() {
+        for (said, wanted) in [
+            ("sslrootcert=%2Fnowhere%2Fca.pem", "sslrootcert: No such file or directory (os error 2)"),
+            ("sslcert=/nowhere/own.pem", "sslcert: No such file or directory (os error 2)"),
+            ("sslkey=/dev/null", "has one of sslcert and sslkey; expected both or neither"),
+            ("sslrootcert=/dev/null", "sslrootcert: expected certificates in PEM form"),
+        ] {
+            assert_eq!(settings(&format!("postgres://role@db/saldo?{said}")).unwrap_err(), wanted);
+        }
     }
 
     #[test]
