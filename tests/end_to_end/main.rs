@@ -25,6 +25,7 @@ mod rights;
 mod shop;
 mod shutdown;
 mod story;
+mod tls;
 mod verify;
 mod waiting;
 mod withdrawals;
