@@ -387,6 +387,7 @@ async fn whatever_texts_hold_python_reads_exactly_that() {
             "example.org",
         );
         let envelope = Envelope {
+            traceparent: None,
             from: &from,
             reply_to: Some(&reply_to),
             to: &to,

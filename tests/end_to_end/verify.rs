@@ -6,7 +6,7 @@ use ledger::EntryKind;
 use serde_json::{Value, json};
 use sqlx::{Executor as _, PgConnection};
 use tests::message::{adjustment, decide, payout_method, preferences, request, reverse_adjustment};
-use tests::{Bulk, PATIENCE, Ran, Scratch, World, credit, eventually};
+use tests::{Bulk, Metrics, PATIENCE, Ran, Scratch, World, credit, eventually};
 
 /// A kind of check and the number of the entry that it names, if it does.
 type Named = (&'static str, Option<i64>);
@@ -263,8 +263,14 @@ async fn what_was_changed_by_somebody_with_every_right_is_named() {
         assert_eq!(ran.json()["faults"], json!([]));
         assert_eq!(ran.json()["entries"], world.count("SELECT count(*) FROM entry").await);
     }
-    let ran = world.saldo(&["verify"]).await;
+    let metrics = Scratch::new("metrics");
+    let ran = world.saldo(&["verify", "--metrics", metrics.path()]).await;
     assert!(ran.status == 0 && ran.output.starts_with("Holds: "), "{ran:?}");
+    let seen = Metrics::read(&metrics.text());
+    assert_eq!(seen.value("saldo_verify_faults", &[]), Some(0.0));
+    assert!(seen.value("saldo_verify_accounts", &[]) > Some(10.0), "{seen:?}");
+    // A part of the ledger says nothing of all of it.
+    assert_eq!(world.saldo(&["verify", "acme", "--metrics", metrics.path()]).await.status, 2);
 
     let mut superuser = world.superuser().await;
     for table in ["entry", "inbox", "withdrawal_transition"] {
@@ -295,8 +301,13 @@ async fn what_was_changed_by_somebody_with_every_right_is_named() {
         ran.json()["faults"].as_array().unwrap().iter().find(|fault| fault["check"] == "owner").cloned();
     assert_eq!(owner.unwrap()["entry"], format!("{account}-1"));
 
-    let ran = world.saldo(&["verify"]).await;
+    let ran = world.saldo(&["verify", "--metrics", metrics.path()]).await;
     assert_eq!(ran.status, 1);
+    let seen = Metrics::read(&metrics.text());
+    assert!(seen.value("saldo_verify_faults", &[("kind", "hash")]) > Some(1.0), "{seen:?}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let age = now - seen.value("saldo_verify_timestamp_seconds", &[]).unwrap();
+    assert!((-5.0..600.0).contains(&age), "{age}");
     assert!(
         ran.output.contains("the balance after it is 25.00; the one before it and its amount make 26.00")
     );

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{PATIENCE, World, eventually, http_client};
+use crate::{Metrics, PATIENCE, World, eventually, http_client};
 
 /// The key that payout details are encrypted with in tests: 32 bytes, the alphabet and six digits.
 pub const PAYOUT_KEYS: &str = "test:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXoxMjM0NTY=";
@@ -159,6 +159,24 @@ impl Worker {
         let response = http_client(ANSWER).get(url).send().await.ok()?;
         let ready = response.status().is_success();
         Some((ready, response.json().await.unwrap_or(Value::Null)))
+    }
+
+    /// `/metrics`.
+    pub async fn metrics(&self) -> Metrics {
+        let url = format!("http://127.0.0.1:{}/metrics", self.port);
+        let client = http_client(Duration::from_secs(5));
+        let answer = client.get(url).send().await.unwrap().error_for_status().unwrap();
+        Metrics::read(&answer.text().await.unwrap())
+    }
+
+    /// Waits until this metric has this value.
+    pub async fn wait_metric(&self, name: &str, labels: &[(&str, &str)], wanted: f64) {
+        let what = format!("{name} {labels:?} is {wanted}");
+        eventually(&what, PATIENCE, || async {
+            let seen = self.metrics().await.value(name, labels);
+            if seen == Some(wanted) { Ok(()) } else { Err(seen) }
+        })
+        .await;
     }
 
     /// Whether `/livez` answers well.

@@ -248,10 +248,12 @@ impl World {
         WorkerBuilder::new(self, worker)
     }
 
-    /// Any worker, which looks often for what is parked or due.
+    /// Any worker, which looks often for what is parked or due, and counts it.
     pub fn quick(&self, worker: &str) -> WorkerBuilder {
         let mut builder = self.worker_of(worker);
-        builder.set("SALDO__PARKED__INTERVAL", "100ms").set("SALDO__DUE__INTERVAL", "100ms");
+        for name in ["PARKED", "DUE", "METRICS"] {
+            builder.set(&format!("SALDO__{name}__INTERVAL"), "100ms");
+        }
         builder
     }
 

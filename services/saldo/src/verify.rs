@@ -1,14 +1,20 @@
 //! `saldo verify`
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+mod anchor;
+mod new_file;
+mod textfile;
 
-use contract::{MerchantId, Timestamp};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use contract::MerchantId;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use ledger::read::{self, Extent, Fault, Head, Observer, Verification};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use self::anchor::{AnchorFile, NewAnchor};
+use self::new_file::NewFile;
 use crate::output::Output;
 use crate::{Done, Status, ledger_access, report};
 
@@ -27,7 +33,8 @@ use crate::{Done, Status, ledger_access, report};
   saldo verify
   saldo verify demo --json | jq '.faults[].message'
   saldo verify --write-anchor 2026-11-22.anchor    # keep it where the database's owner cannot write
-  saldo verify --anchor 2026-11-22.anchor")]
+  saldo verify --anchor 2026-11-22.anchor
+  saldo verify --metrics /var/lib/prometheus/node-exporter/saldo.prom")]
 pub(crate) struct Arguments {
     /// Only this shop
     merchant: Option<MerchantId>,
@@ -37,15 +44,20 @@ pub(crate) struct Arguments {
     /// Write an anchor, provided that everything holds
     #[arg(long, value_name = "FILE")]
     write_anchor: Option<PathBuf>,
+    /// Write what was found as metrics, for the textfile collector of Prometheus' node exporter
+    #[arg(long, value_name = "FILE", conflicts_with = "merchant")]
+    metrics: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
-    let Arguments { merchant, anchor, write_anchor, json } = arguments;
+    let Arguments { merchant, anchor, write_anchor, metrics, json } = arguments;
+    let began = Instant::now();
     let mut anchor = anchor.map(AnchorFile::open).transpose()?;
     let new = write_anchor.map(|file| NewAnchor::create(file, merchant.clone())).transpose()?;
+    let metrics = metrics.map(NewFile::create).transpose()?;
     let mut connection = ledger_access::open_for_long(config).await?;
 
     let mut watch = Watch { bar: progress_bar(), new };
@@ -54,12 +66,15 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let Watch { bar, new } = watch;
     bar.finish_and_clear();
     let verification = verified?;
-    if let Some(new) = new {
+    if let Some(new) = new.map(NewAnchor::into_file) {
         if verification.holds() {
             new.keep()?;
         } else {
-            output.message(format_args!("no anchor was written to {}", new.file.display()));
+            output.message(format_args!("no anchor was written to {}", new.file().display()));
         }
+    }
+    if let Some(metrics) = metrics {
+        textfile::write(metrics, &verification, began.elapsed())?;
     }
     print(&verification, json, output)?;
     Ok(if verification.holds() { Status::Good } else { Status::Bad })
@@ -145,124 +160,4 @@ fn row(fault: &Fault) -> [String; 5] {
         place.join(", "),
         fault.message.clone(),
     ]
-}
-
-/// The first line of an anchor; a line for each account follows, by the account's number.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    anchor: u8,
-    moment: Timestamp,
-    /// The shop that it is limited to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    merchant: Option<MerchantId>,
-}
-
-/// The version of the format.
-const ANCHOR: u8 = 1;
-
-/// Twice what a line with the longest customer id has.
-const LONGEST_LINE: u64 = 4096;
-
-/// An anchor's lines, one at a time.
-struct AnchorFile {
-    file: PathBuf,
-    lines: BufReader<File>,
-    number: usize,
-}
-
-impl AnchorFile {
-    fn open(file: PathBuf) -> io::Result<Self> {
-        let opened = File::open(&file).map_err(|error| about(&file, &error))?;
-        let mut anchor = Self { file, lines: BufReader::new(opened), number: 0 };
-        match anchor.line()?.map(|line| serde_json::from_slice(&line)) {
-            Some(Ok(Header { anchor: ANCHOR, .. })) => Ok(anchor),
-            Some(Ok(Header { anchor: version, .. })) => {
-                Err(anchor.wrong(format_args!("version {version}; this program reads version {ANCHOR}")))
-            }
-            Some(Err(error)) => Err(anchor.wrong(format_args!("no anchor begins so: {error}"))),
-            None => Err(anchor.wrong("an anchor is not empty")),
-        }
-    }
-
-    /// The next line, without its end.
-    fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut line = Vec::new();
-        self.number += 1;
-        let read = (&mut self.lines).take(LONGEST_LINE).read_until(b'\n', &mut line);
-        if read.map_err(|error| about(&self.file, &error))? == 0 {
-            return Ok(None);
-        }
-        if line.pop() != Some(b'\n') {
-            return Err(self.wrong("too long, or cut off"));
-        }
-        Ok(Some(line))
-    }
-
-    fn wrong(&self, what: impl std::fmt::Display) -> io::Error {
-        let what = format!("{}, line {}: {what}", self.file.display(), self.number);
-        io::Error::new(ErrorKind::InvalidData, what)
-    }
-}
-
-impl Iterator for AnchorFile {
-    type Item = io::Result<Head>;
-    fn next(&mut self) -> Option<io::Result<Head>> {
-        let line = match self.line() {
-            Ok(line) => line?,
-            Err(error) => return Some(Err(error)),
-        };
-        let head = serde_json::from_slice::<Head>(&line).map_err(|error| self.wrong(error));
-        Some(head.and_then(|head| head.check().map(|()| head).map_err(|fault| self.wrong(fault))))
-    }
-}
-
-/// An anchor in the making: beside its place until it is whole.
-struct NewAnchor {
-    file: PathBuf,
-    part: PathBuf,
-    merchant: Option<MerchantId>,
-    lines: BufWriter<File>,
-}
-
-impl NewAnchor {
-    fn create(file: PathBuf, merchant: Option<MerchantId>) -> io::Result<Self> {
-        let mut part = file.clone().into_os_string();
-        part.push(".part");
-        let part = PathBuf::from(part);
-        let lines = BufWriter::new(File::create(&part).map_err(|error| about(&part, &error))?);
-        Ok(Self { file, part, merchant, lines })
-    }
-
-    fn begin(&mut self, moment: Timestamp) -> io::Result<()> {
-        let merchant = self.merchant.take();
-        self.json(&Header { anchor: ANCHOR, moment, merchant })
-    }
-
-    fn line(&mut self, head: &Head) -> io::Result<()> {
-        self.json(head)
-    }
-
-    fn json(&mut self, line: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.lines, line)?;
-        self.lines.write_all(b"\n")
-    }
-
-    /// Puts it in its place.
-    fn keep(mut self) -> io::Result<()> {
-        self.lines.flush()?;
-        self.lines.get_ref().sync_all()?;
-        std::fs::rename(&self.part, &self.file).map_err(|error| about(&self.file, &error))
-    }
-}
-
-impl Drop for NewAnchor {
-    fn drop(&mut self) {
-        // After `keep` there is none.
-        let _ = std::fs::remove_file(&self.part);
-    }
-}
-
-fn about(file: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }

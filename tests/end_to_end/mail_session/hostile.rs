@@ -160,6 +160,7 @@ impl Desk {
         let letter = self.letters.write(content).unwrap();
         let to = recipient(BOB).unwrap();
         let envelope = Envelope {
+            traceparent: None,
             from: &self.settings.from,
             reply_to: None,
             to: &to,

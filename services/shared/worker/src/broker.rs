@@ -141,7 +141,8 @@ impl BrokerError {
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Lost(_) => "lost",
-            Self::RoutingKey | Self::Unconfirmed => "misuse",
+            Self::Tls(_) => "tls",
+            Self::User | Self::RoutingKey | Self::Unconfirmed => "misuse",
             Self::Silent { .. } => "timeout",
             Self::Refused(_) => "refused",
             Self::Unroutable(_) => "unroutable",

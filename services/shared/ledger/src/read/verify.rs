@@ -112,6 +112,28 @@ pub enum Check {
     Total,
 }
 
+impl Check {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Account,
+        Self::Number,
+        Self::RunningBalance,
+        Self::Hash,
+        Self::Count,
+        Self::Balance,
+        Self::Head,
+        Self::Anchor,
+        Self::Owner,
+        Self::Held,
+        Self::Pending,
+        Self::Reversal,
+        Self::Withdrawal,
+        Self::Payment,
+        Self::Command,
+        Self::Total,
+    ];
+}
+
 impl From<&ChainFault> for Check {
     fn from(fault: &ChainFault) -> Self {
         match fault {

@@ -1,0 +1,57 @@
+//! A file that is beside its place until it is whole: whoever reads it sees the old one or the new one. A crash leaves the
+//! old one, and a `.part` that the next run overwrites.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// A file in the making. Dropped, it is gone.
+pub(super) struct NewFile {
+    file: PathBuf,
+    part: PathBuf,
+    lines: BufWriter<File>,
+}
+
+impl NewFile {
+    pub(super) fn create(file: PathBuf) -> io::Result<Self> {
+        let mut part = file.clone().into_os_string();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let lines = BufWriter::new(File::create(&part).map_err(|error| about(&part, &error))?);
+        Ok(Self { file, part, lines })
+    }
+
+    /// Where it is to be.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Puts it in its place, durably.
+    pub(super) fn keep(mut self) -> io::Result<()> {
+        self.lines.flush()?;
+        self.lines.get_ref().sync_all()?;
+        std::fs::rename(&self.part, &self.file).map_err(|error| about(&self.file, &error))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lines.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lines.flush()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // After `keep` there is none.
+        let _ = std::fs::remove_file(&self.part);
+    }
+}
+
+/// The error, and which file it is about.
+pub(super) fn about(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+}
