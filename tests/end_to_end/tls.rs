@@ -106,6 +106,13 @@ async fn all_connections_of_a_worker_are_encrypted_and_it_decides() {
     let (all, encrypted) = sessions(&world, "saldo_commissions").await;
     assert!(all > 0 && all == encrypted, "{encrypted} of {all} sessions");
     assert!(worker.terminate().await.success());
+
+    // One that was not told to encrypt is seen not to.
+    let _plain = world.worker_of("adjustments").ready().await;
+    let connections = self::connections(&world, "adjustments").await;
+    assert!(connections.iter().all(|connection| connection["ssl"] == false), "{connections:?}");
+    let (all, encrypted) = sessions(&world, "saldo_adjustments").await;
+    assert!(all > 0 && encrypted == 0, "{encrypted} of {all} sessions");
 }
 
 #[tokio::test(flavor = "multi_thread")]
