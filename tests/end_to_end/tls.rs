@@ -1,9 +1,17 @@
 //! Broker, management API and database through TLS: what is encrypted, and who is not believed. The servers'
 //! certificate is for `localhost` and no other name, and signed by an authority of their own.
 
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 use tests::world::{PASSWORD, server};
 use tests::{MailServer, PATIENCE, Scratch, Worker, WorkerBuilder, World, credit, eventually};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 const BROKER: &str = "SALDO__BROKER__URL";
 const BROKER_CA: &str = "SALDO__BROKER__CA_FILE";
@@ -98,6 +106,13 @@ async fn all_connections_of_a_worker_are_encrypted_and_it_decides() {
     let (all, encrypted) = sessions(&world, "saldo_commissions").await;
     assert!(all > 0 && all == encrypted, "{encrypted} of {all} sessions");
     assert!(worker.terminate().await.success());
+
+    // One that was not told to encrypt is seen not to.
+    let _plain = world.worker_of("adjustments").ready().await;
+    let connections = self::connections(&world, "adjustments").await;
+    assert!(connections.iter().all(|connection| connection["ssl"] == false), "{connections:?}");
+    let (all, encrypted) = sessions(&world, "saldo_adjustments").await;
+    assert!(all > 0 && encrypted == 0, "{encrypted} of {all} sessions");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +151,44 @@ async fn a_certificate_for_another_name_is_refused() {
     let ledger = builder.set(DATABASE, world.database_url(Some("saldo_commissions"))).start();
     trouble(&broker, &format!("TLS with the broker failed: {other}")).await;
     trouble(&ledger, &format!("TLS failed: {other}")).await;
+}
+
+/// A port where whoever connects is shown a certificate that has expired, and the file with that certificate.
+async fn expired_server() -> (u16, Scratch) {
+    let mut certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    certificate.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    certificate.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    let file = Scratch::new("expired.pem");
+    file.write(&certificate.pem());
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        while let Ok((stream, _)) = listener.accept().await {
+            let _ = acceptor.accept(stream).await;
+        }
+    });
+    (port, file)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_has_expired_is_told_of() {
+    let world = World::without_broker().await;
+    let (port, certificate) = expired_server().await;
+    let url = format!("amqps://saldo:{PASSWORD}@localhost:{port}/v");
+    let worker = world.worker().set(BROKER, url).set(BROKER_CA, certificate.path()).start();
+    trouble(&worker, "TLS with the broker failed: the server's certificate has expired").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

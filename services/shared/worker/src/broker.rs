@@ -52,14 +52,16 @@ impl Address {
     /// # Errors
     /// It is none; the text does not repeat it.
     pub fn parse(url: &str, trust: Trust) -> Result<Self, String> {
-        let expected = || "expected a URL such as amqps://user:password@host/%2f or amqp://…".to_owned();
+        let uri = url
+            .parse()
+            .map_err(|_| "expected a URL such as amqps://user:password@host/%2f or amqp://…".to_owned())?;
         // lapin takes an IPv6 address for none at all, and would connect to this machine.
         let host =
             url.split_once("://").map(|(_, rest)| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
-        match (url.parse(), host) {
-            (Ok(uri), Some(host)) if !host.starts_with('[') => Ok(Self { uri, trust }),
-            _ => Err(expected()),
+        if host.is_none_or(|host| host.starts_with('[')) {
+            return Err("has an IPv6 address; expected the host's name, or its IPv4 address".to_owned());
         }
+        Ok(Self { uri, trust })
     }
 
     /// As whom one connects.
@@ -354,11 +356,14 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_not_repeated_and_what_is_one_hides_its_password() {
-        for url in
-            ["http://user:secret@localhost", "secret", "amqp:secret", "amqps://user:secret@[2001:db8::1]/v"]
-        {
+        for (url, wanted) in [
+            ("http://user:secret@localhost", "expected a URL such as"),
+            ("secret", "expected a URL such as"),
+            ("amqp:secret", "expected a URL such as"),
+            ("amqps://user:secret@[2001:db8::1]/v", "has an IPv6 address"),
+        ] {
             let problem = address(url).unwrap_err();
-            assert!(problem.starts_with("expected a URL") && !problem.contains("secret"), "{problem}");
+            assert!(problem.starts_with(wanted) && !problem.contains("secret"), "{problem}");
         }
         assert!(!format!("{:?}", address("amqps://user:secret@broker/v").unwrap()).contains("secret"));
     }

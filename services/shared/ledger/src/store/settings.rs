@@ -51,7 +51,7 @@ impl Settings {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err("expected a URL such as postgres://user:password@host:5432/saldo".to_owned());
         }
-        let mut options = PgConnectOptions::from_str(url)
+        let options = PgConnectOptions::from_str(url)
             .map_err(|_| "expected a URL such as postgres://user:password@host:5432/saldo".to_owned())?
             .application_name(application)
             .options([
@@ -69,25 +69,19 @@ impl Settings {
             ])
             // Statements and their parameters are nobody's business in a log.
             .disable_statement_logging();
-        match (file(url, &CERTIFICATE)?, file(url, &KEY)?) {
-            (Some(certificate), Some(key)) => {
-                options = options.ssl_client_cert_from_pem(certificate).ssl_client_key_from_pem(key);
-            }
-            (None, None) => {}
-            _ => return Err("has one of sslcert and sslkey; expected both or neither".to_owned()),
-        }
         let roots = parameter(url, &ROOTS);
         let settings = Self {
-            options,
+            options: with_own_certificate(options, url)?,
             // sqlx reads that variable, too.
             mode_is_named: parameter(url, &MODE).is_some() || std::env::var_os("PGSSLMODE").is_some(),
             roots_are_named: roots.is_some(),
             timeout,
             doubting: DOUBTING,
         };
-        let stays_here = settings.is_on_this_machine();
-        let settings =
-            settings.mode_unless_named(if stays_here { PgSslMode::Disable } else { PgSslMode::VerifyFull });
+        if settings.is_on_this_machine() && !settings.roots_are_named {
+            return Ok(settings.mode_unless_named(PgSslMode::Disable));
+        }
+        let settings = settings.mode_unless_named(PgSslMode::VerifyFull);
         let Some(file) = roots else { return Ok(settings) };
         let trusted = tls::certificates(&file).and_then(|roots| settings.with_roots(roots));
         trusted.map_err(|problem| format!("sslrootcert: {problem}"))
@@ -175,6 +169,17 @@ fn parameter(url: &str, names: &[&str]) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(name, _)| names.contains(name))?;
     Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+/// With what the client proves who it is, if the URL names that.
+fn with_own_certificate(options: PgConnectOptions, url: &str) -> Result<PgConnectOptions, String> {
+    match (file(url, &CERTIFICATE)?, file(url, &KEY)?) {
+        (None, None) => Ok(options),
+        (Some(certificate), Some(key)) => {
+            Ok(options.ssl_client_cert_from_pem(certificate).ssl_client_key_from_pem(key))
+        }
+        _ => Err("has one of sslcert and sslkey; expected both or neither".to_owned()),
+    }
 }
 
 /// What is in the file that a parameter names. It is read now, so that a missing one is told of before anything begins.

@@ -64,7 +64,7 @@ impl Reader {
             Ok(text) => Some(text),
             Err(config::ConfigError::NotFound(_)) => None,
             Err(_) => {
-                self.problems.push(format!("{key}: expected a single value"));
+                self.problem(key, "expected a single value");
                 None
             }
         }
