@@ -62,9 +62,7 @@ impl Holder {
     pub(super) async fn get(&self, queue: &str) -> Result<Got, WalkError> {
         let got = self.channel.basic_get(queue.into(), BasicGetOptions::default());
         match self.unless_lost(got).await? {
-            Some(Ok(Some(got))) => {
-                Ok(Got::Letter(got.delivery.delivery_tag, Message::from(got.delivery)))
-            }
+            Some(Ok(Some(got))) => Ok(Got::Letter(got.delivery.delivery_tag, Message::from(got.delivery))),
             Some(Ok(None)) => Ok(Got::Nothing),
             Some(Err(error)) if self.connection.status().connected() => Err(error.into()),
             Some(Err(_)) | None => Ok(Got::Lost),

@@ -139,7 +139,12 @@ impl From<&Peeked> for Message {
             message_id: text("message_id"),
             correlation_id: text("correlation_id"),
             user: text("user_id"),
-            headers: peeked.properties["headers"].as_object().cloned().unwrap_or_default().into_iter().collect(),
+            headers: peeked.properties["headers"]
+                .as_object()
+                .cloned()
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
             body: peeked.body(),
             bytes: peeked.payload_bytes,
             readable: false,
@@ -170,7 +175,8 @@ impl Message {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
         self.body.len() as u64 + headers as u64
     }
 
