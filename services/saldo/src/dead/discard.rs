@@ -69,7 +69,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
     let mut settings = Settings::read(config);
-    let access = find::access(&mut settings)?;
+    let access = find::access(&mut settings);
     let (database, vault) = (settings.database(STATEMENT_TIMEOUT), settings.optional_vault());
     settings.finish()?;
     let mut discard = Discard {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use contract::MerchantId;
 use worker::dead::{Access, LONGEST, Letter, MOST_LETTERS, Origin, Walk};
+use worker::management::Management;
 use worker::topology;
 
 use crate::lines::{self, Line};
@@ -17,8 +18,8 @@ pub(super) const SHORT: usize = 12;
 /// Fewer characters of a name are a typing error.
 const SHORTEST: usize = 4;
 
-/// The letters that fit all of what is given. A filter fits what it can be read of: a letter whose age, type or shop nobody
-/// knows fits none that asks for it.
+// The letters that fit all of what is given. One whose age, type or shop nobody knows fits none that asks for it. No
+// documentation, which would stand in the help of every command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Filter {
     /// Only this worker's, or `unroutable`; can be given several times
@@ -41,7 +42,7 @@ pub(super) struct Filter {
     newer_than: Option<Duration>,
 }
 
-/// What is to be dealt with: nothing without a word for it.
+// What is to be dealt with: nothing without a word for it.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).multiple(true)
     .args(["ids", "reasons", "names", "merchant", "older_than", "newer_than", "all"])))]
@@ -143,11 +144,11 @@ fn age(letter: &Letter) -> Option<Duration> {
 }
 
 /// How the queues are reached, as the settings say.
-pub(super) fn access(settings: &mut Settings) -> Result<Access, Box<dyn std::error::Error + Send + Sync>> {
+pub(super) fn access(settings: &mut Settings) -> Access {
     let (broker, management) = (settings.broker(), settings.optional_management());
-    // What is wrong with the URL itself, `finish` says.
-    let management = management.map(|url| worker::management::Management::new(&url, &broker));
-    Ok(Access { management: management.transpose().ok().flatten(), broker, within: BROKER_TIMEOUT })
+    // What is wrong with a URL, `finish` says.
+    let management = management.and_then(|url| Management::new(&url, &broker).ok());
+    Access { broker, management, within: BROKER_TIMEOUT }
 }
 
 /// Letters that are held, and which of them were asked for.
@@ -202,6 +203,7 @@ impl Look {
             let named: Vec<_> =
                 self.chosen.iter().filter(|place| self.id(**place).starts_with(id)).copied().collect();
             match named[..] {
+                [one] if kept.contains(&one) => {}
                 [one] => kept.push(one),
                 [] => self.bad(format_args!("there is no letter {id}"), output),
                 _ => self.bad(
@@ -210,7 +212,6 @@ impl Look {
                 ),
             }
         }
-        kept.dedup();
         self.chosen = kept;
     }
 

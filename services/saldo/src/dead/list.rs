@@ -109,7 +109,7 @@ impl<'l> Row<'l> {
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
     let Arguments { filter, limit, json } = arguments;
     let mut settings = Settings::read(config);
-    let access = find::access(&mut settings)?;
+    let access = find::access(&mut settings);
     settings.finish()?;
     let look = Look::at(&access, &filter, output).await;
     let letters = look.chosen.iter().take(limit.unwrap_or(usize::MAX)).map(|place| look.letter(*place));

@@ -2,9 +2,11 @@
 //!
 //! The inbox makes it safe to repeat: a command that was decided is not decided again. What it cannot know is who asks. A
 //! replay is published with the operator's rights and name, whereas the broker had asked the publisher for its own: so a
-//! letter goes out under the routing key that the broker had let through, never under one that a header or a body claims
-//! (but for what the broker itself gave up, of which nobody knows another), and a command that needs a user goes out
-//! for the user who sent it, or by an operator's word that it is the operator's own.
+//! letter goes out under the routing key that the broker had let through, never under one that a header or a body claims,
+//! and a command that needs a user goes out for the user who sent it. Of what the broker itself gave up nobody knows the
+//! routing key for sure: a publisher that is confined to some keys can write a body for another, and headers that no worker
+//! survives. Such a letter, and one that needs another user, goes out by the operator's word only that the command is the
+//! operator's own.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -38,8 +40,8 @@ const MAX_SHORT: usize = 255;
 /// written down first (`saldo dead deeds`).
 ///
 /// A letter stays, and it is said why, where replaying it would do nothing or too much: its body is malformed, withheld or
-/// does not decrypt (payout.keys), no worker takes its routing key, or its command needs the broker user who published it
-/// and that is not the user of broker.url. Events of the notifier are not replayed: it finds them in the ledger.
+/// does not decrypt (payout.keys), no worker takes its routing key, the broker gave it up, so that nobody knows this key,
+/// or its command needs the broker user who published it and that is not the user of broker.url. Events of the notifier are not replayed: it finds them in the ledger.
 ///
 /// The user of broker.url must be allowed to read the queues of dead letters and to write to saldo.commands. Exit status 1
 /// if a letter stays.
@@ -54,7 +56,8 @@ pub(crate) struct Arguments {
     /// Who does it
     #[arg(long, value_name = "NAME")]
     actor: Actor,
-    /// Also commands that need the user who published them, as the user of broker.url's own; recorded
+    /// Also as the user of broker.url's own command: what needs the user who published it, and what the broker gave up, with
+    /// the routing key that its body asks for; recorded
     #[arg(long)]
     as_myself: bool,
     /// At most so many a second
@@ -70,7 +73,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
     let mut settings = Settings::read(config);
-    let access = find::access(&mut settings)?;
+    let access = find::access(&mut settings);
     let (database, vault) = (settings.database(STATEMENT_TIMEOUT), settings.optional_vault());
     settings.finish()?;
     let mut replay = Replay {
@@ -205,6 +208,12 @@ impl Plan {
         if delivered.len() > MAX_SHORT || topology::taken_by(delivered).is_none() {
             return Err("no worker takes its routing key: it would come back to saldo.unroutable".to_owned());
         }
+        if letter.routing_key.is_none() && !as_myself {
+            return Err(format!(
+                "the broker gave it up, and nobody knows with which routing key it was published; --as-myself \
+                 publishes it as {operator}'s own, with {asked}"
+            ));
+        }
         let same = letter.user.as_deref() == Some(operator);
         if needs_user && !same && !as_myself {
             return Err(match &letter.user {
@@ -218,10 +227,11 @@ impl Plan {
                 ),
             });
         }
+        let by_its_body = letter.routing_key.is_none();
         Ok(Self {
-            by_its_body: letter.routing_key.is_none(),
             routing_key: delivered.clone(),
-            as_myself: needs_user && !same,
+            by_its_body,
+            as_myself: by_its_body || (needs_user && !same),
         })
     }
 

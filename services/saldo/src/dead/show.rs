@@ -61,7 +61,7 @@ struct Shown<'l> {
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
     let Arguments { letter, reveal, actor, json } = arguments;
     let mut settings = Settings::read(config);
-    let access = find::access(&mut settings)?;
+    let access = find::access(&mut settings);
     let revealed =
         if reveal { Some((settings.database(STATEMENT_TIMEOUT), settings.optional_vault())) } else { None };
     settings.finish()?;

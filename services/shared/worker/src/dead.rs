@@ -2,8 +2,8 @@
 //!
 //! A [`Walk`] takes every letter of a queue and holds it, unacknowledged, so that nobody else is given it meanwhile and
 //! what is taken out is exactly what was seen. [`Walk::close`] returns the rest in its order. A crash, or a walk that is
-//! only dropped, ends its connections, and the broker returns what they held: nothing is lost, and at worst something that
-//! was taken out is there again.
+//! only dropped, ends its connections, and the broker returns what they held, perhaps in another order: nothing is lost, and
+//! at worst something that was taken out is there again.
 //!
 //! **Letters that no client can receive.** The broker adds a header of its own to what it hands out again. Where a
 //! publisher's headers fill a frame already, that one is too long, and the connection of whoever receives it is lost; so
@@ -12,8 +12,8 @@
 //! connection of its own first. The broker returns what was handed out behind all that was returned before, so that the
 //! others come next; what nobody can receive lies behind them until the walk is closed, and before them afterwards.
 //!
-//! **Bounds.** [`MOST_LETTERS`] and [`MOST_BYTES`] for each queue, [`around::MOST`] that nobody can receive: there
-//! [`Walk::is_partial`], and the next walk sees others once those seen are dealt with. A walk holds letters for
+//! **Bounds.** [`MOST_LETTERS`] and 32 MiB for each queue, and 20 letters that no client can receive. Beyond that a walk
+//! [is partial](Walk::is_partial), and the next one sees others once those seen are dealt with. Letters are held for
 //! [`LONGEST`] at most: [`Walk::is_over`].
 
 use std::collections::HashMap;
@@ -74,6 +74,11 @@ pub enum WalkError {
     /// The queue is not what it was a moment ago.
     #[error("{0}: somebody else takes letters out of it at the same time; try again")]
     Disturbed(String),
+    /// It cannot be listed as a whole.
+    #[error(
+        "{0}: holds more than {MOST_LETTERS} letters, one of which no client can receive; purge it, or take letters out"
+    )]
+    TooMany(String),
     /// Another letter was taken than the one that was meant; it is in its queue again.
     #[error("{0}: another letter had come first, and was put back at the end of the queue; try again")]
     TookAnother(String),
@@ -170,8 +175,9 @@ impl Walk {
             began: Instant::now(),
         };
         let mut place = 0;
-        // A lost connection alone says nothing of the letters.
-        for _ in 0..2 {
+        // A lost connection alone says nothing of the letters; going around them finds out.
+        let attempts = if access.management.is_some() { 1 } else { 2 };
+        for _ in 0..attempts {
             let all = walk.begin().await?;
             if walk.receive().await? {
                 return Ok(walk);

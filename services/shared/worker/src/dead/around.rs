@@ -7,11 +7,10 @@
 
 use std::collections::HashSet;
 
-use contract::MAX_MESSAGE_BYTES;
 use serde_json::Value;
 
 use super::holder::{Got, Holder};
-use super::letter::Message;
+use super::letter::{BEGINNING, Message};
 use super::{Held, MOST_LETTERS, Walk, WalkError};
 use crate::management::{Management, Peeked};
 
@@ -28,13 +27,17 @@ impl Walk {
         let mut suspects = HashSet::new();
         // Every beginning but the last has found another one.
         for _ in 0..=MOST {
-            let all = management.peek(&self.queue, MOST_LETTERS, MAX_MESSAGE_BYTES).await?;
-            self.wait_for(all.len()).await?;
-            self.begin().await?;
-            let Some(suspect) = self.receive_around(&all, &suspects).await? else { return Ok(()) };
+            let all = self.begin().await?;
+            if all > MOST_LETTERS {
+                // What is not listed would come before what is.
+                return Err(WalkError::TooMany(self.queue.clone()));
+            }
+            let listed = management.peek(&self.queue, MOST_LETTERS, BEGINNING).await?;
+            self.wait_for(all).await?;
+            let Some(suspect) = self.receive_around(&listed, all, &suspects).await? else { return Ok(()) };
             suspects.insert(suspect);
             self.let_go().await;
-            self.wait_for(all.len()).await?;
+            self.wait_for(all).await?;
         }
         Err(WalkError::Disturbed(self.queue.clone()))
     }
@@ -42,11 +45,12 @@ impl Walk {
     /// The content of a letter that killed the connection of the others, if one did.
     async fn receive_around(
         &mut self,
-        all: &[Peeked],
+        listed: &[Peeked],
+        all: usize,
         suspects: &HashSet<[u8; 16]>,
     ) -> Result<Option<[u8; 16]>, WalkError> {
         let (mut unreadable, mut received) = (0, 0);
-        for peeked in all {
+        for peeked in listed {
             if self.kept.is_full() || unreadable >= MOST {
                 self.kept.partial = true;
                 break;
@@ -70,7 +74,7 @@ impl Walk {
                 }
                 Got::Nothing => break,
                 Got::Lost => {
-                    self.wait_for(all.len() - received).await?;
+                    self.wait_for(all - received).await?;
                     self.kept.add(&self.queue, Message::from(peeked), Held::Queued);
                     unreadable += 1;
                 }
@@ -86,12 +90,13 @@ impl Walk {
         let Some(management) = &self.access.management else { return Err(disturbed()) };
         let is_meant = |peeked: &Peeked| Message::from(peeked).content(&self.queue) == content;
         let queued = self.kept.held.iter().filter(|(held, _)| matches!(held, Held::Queued)).count();
-        let first = management.peek(&self.queue, queued, MAX_MESSAGE_BYTES).await?;
+        let all = self.holders[0].ready(&self.queue).await?;
+        let first = management.peek(&self.queue, queued, BEGINNING).await?;
         let before = first.iter().position(is_meant).ok_or_else(disturbed)?;
-        self.wait_for(queued).await?;
+        self.wait_for(all).await?;
         if before > 0 {
             management.peek(&self.queue, before, 1).await?;
-            self.wait_for(queued).await?;
+            self.wait_for(all).await?;
         }
         let taken = management.take_first(&self.queue).await?.ok_or_else(disturbed)?;
         if is_meant(&taken) {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use contract::{LengthPrefixed, MAX_MESSAGE_BYTES, Timestamp};
+use contract::{LengthPrefixed, Timestamp};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Map, Value};
@@ -21,6 +21,10 @@ use crate::watch::DeadLetter;
 
 /// What the broker adds to what it hands out, anew each time.
 const COUNTERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+
+/// As much of a body is listed by the management API, and is in a letter's name: a few thousand of them fit into memory, and
+/// few commands are longer.
+pub(super) const BEGINNING: usize = 8 * 1024;
 
 /// What names a letter: a hash over its queue and what it holds, the same as often as one looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,7 +160,7 @@ impl Message {
     /// A hash over what stays the same between two looks, over AMQP and HTTP alike: of a long body its beginning and
     /// its length.
     pub(super) fn content(&self, queue: &str) -> [u8; 16] {
-        let beginning = &self.body[..self.body.len().min(MAX_MESSAGE_BYTES)];
+        let beginning = &self.body[..self.body.len().min(BEGINNING)];
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let header = |name: &str| self.headers.get(name).map(Value::to_string).unwrap_or_default();
         LengthPrefixed::new()
