@@ -20,9 +20,11 @@ use tests::wire::Wire;
 use tests::{COMMISSIONS, Collector, PATIENCE, Publisher, World, credit, eventually};
 use worker::topology::{Limits, UNROUTABLE, dead_queue};
 
-/// What Saldo's own dead letters say of themselves, and all that they say.
+/// What Saldo's own dead letters say of themselves, and all that they say; of who published them, where the broker vouched
+/// for somebody, besides.
 const HEADERS: [&str; 5] =
     ["saldo-dead-at", "saldo-detail", "saldo-reason", "saldo-routing-key", "saldo-worker"];
+const USER: &str = "saldo-user";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_malformed_message_is_dead_lettered_with_its_reason_and_changes_nothing() {
@@ -180,7 +182,9 @@ fn problems(kind: &Kind, letter: &Collected) -> impl Iterator<Item = String> {
     let properties = &letter.properties;
     let headers = properties.headers().clone().unwrap_or_default();
     let names: Vec<_> = headers.inner().keys().map(|name| name.as_str().to_owned()).collect();
-    claim(names == HEADERS, format!("headers {names:?}"));
+    let user = kind.properties.user_id().as_ref().map(ToString::to_string);
+    claim(letter.header(USER) == user, format!("headers {names:?}"));
+    claim(names.into_iter().filter(|name| name != USER).eq(HEADERS), "headers".to_owned());
     claim(properties.content_type() == kind.properties.content_type(), "content type".to_owned());
     let kept = BasicProperties::default()
         .with_delivery_mode(2)
@@ -334,14 +338,14 @@ async fn texts_that_are_no_utf_8_end_in_dead_and_take_nothing_with_them() {
 }
 
 /// Proper properties with a header of this many bytes.
-fn padded(bytes: usize) -> BasicProperties {
+pub(crate) fn padded(bytes: usize) -> BasicProperties {
     let mut headers = FieldTable::default();
     headers.insert("padding".into(), AMQPValue::LongString("x".repeat(bytes).into()));
     Publisher::properties().with_headers(headers)
 }
 
 /// The longest padding that the broker takes, or that a consumer receives as well: found by trying.
-async fn longest_header(world: &World, received: bool) -> usize {
+pub(crate) async fn longest_header(world: &World, received: bool) -> usize {
     let fits = async |bytes: usize| {
         let connection =
             Connection::connect(&world.amqp_url(), ConnectionProperties::default()).await.unwrap();

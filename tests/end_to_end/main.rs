@@ -3,6 +3,7 @@
 
 mod adjustments;
 mod conflicts;
+mod dead;
 mod directory;
 mod exactly_once;
 mod export;

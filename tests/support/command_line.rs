@@ -87,10 +87,15 @@ impl World {
 
     /// Runs `saldo` with the operator's role, and as the broker's administrator.
     pub async fn saldo_at_broker(&self, arguments: &[&str]) -> Ran {
+        self.saldo_at_broker_with(&[], arguments).await
+    }
+
+    /// The same with further settings, which win.
+    pub async fn saldo_at_broker_with(&self, more: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let (broker, management) = (self.amqp_url(), server("SALDO_TEST_MANAGEMENT_URL"));
         let settings =
             [("SALDO__BROKER__URL", broker.as_str()), ("SALDO__BROKER__MANAGEMENT_URL", management.as_str())];
-        self.saldo_with(&settings, arguments).await
+        self.saldo_with(&[&settings, more].concat(), arguments).await
     }
 
     /// Runs `saldo` with the operator's role, and these settings besides or instead.

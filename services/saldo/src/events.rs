@@ -12,12 +12,12 @@ use std::sync::Arc;
 use clap::Subcommand;
 use contract::schema::{self, Direction};
 use contract::{Event, MerchantId, Timestamp};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use ledger::read;
 use worker::broker::{BrokerError, Outgoing, Publisher, Purpose, connect};
 
 use crate::ledger_access::STATEMENT_TIMEOUT;
 use crate::output::{self, Output};
+use crate::pace::Pace;
 use crate::settings::{BROKER_TIMEOUT, Settings};
 use crate::{Done, Status, ledger_access, moment, report};
 
@@ -96,8 +96,7 @@ async fn republish(wanted: Republish, config: Option<&Path>, output: &mut Output
                 connect(&broker, "saldo events republish", Purpose::Publish, BROKER_TIMEOUT).await?;
             Some(Target {
                 publisher: Publisher::open(Arc::new(connection), BROKER_TIMEOUT).await?,
-                limiter: RateLimiter::direct(Quota::per_second(wanted.rate).allow_burst(burst(wanted.rate))),
-                most: PART.min(burst(wanted.rate).get() as usize),
+                pace: Pace::new(wanted.rate),
             })
         }
         None => None,
@@ -142,23 +141,17 @@ impl Republish {
     }
 }
 
-/// What may go out together without exceeding the rate by much: a tenth of a second's.
-fn burst(rate: NonZeroU32) -> NonZeroU32 {
-    NonZeroU32::new(rate.get().div_ceil(10)).unwrap_or(NonZeroU32::MIN)
-}
-
 /// Where events go, and how fast.
 struct Target {
     publisher: Publisher,
-    limiter: DefaultDirectRateLimiter,
-    most: usize,
+    pace: Pace,
 }
 
 impl Target {
     async fn publish(&self, events: &[Event]) -> Result<(), BrokerError> {
-        for part in events.chunks(self.most) {
+        for part in events.chunks(PART.min(self.pace.burst())) {
             for _ in part {
-                self.limiter.until_ready().await;
+                self.pace.wait().await;
             }
             let outgoing: Vec<_> = part.iter().map(Outgoing::event).collect();
             self.publisher.publish(&outgoing).await?;

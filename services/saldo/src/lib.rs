@@ -3,6 +3,7 @@
 
 mod balance;
 mod customers;
+mod dead;
 mod events;
 mod export;
 mod fate;
@@ -15,6 +16,7 @@ mod moment;
 mod operations;
 mod outcomes;
 mod output;
+mod pace;
 mod publish;
 mod queues;
 mod report;
@@ -88,6 +90,9 @@ enum Command {
     /// What workers told the world
     #[command(subcommand)]
     Events(events::Command),
+    /// Letters that no worker could decide: look at them, publish them again, throw them away
+    #[command(subcommand)]
+    Dead(dead::Command),
     Customers(customers::Arguments),
     Balance(balance::Arguments),
     Operations(operations::Arguments),
@@ -113,6 +118,7 @@ pub async fn main() -> ExitCode {
         Command::Publish(arguments) => publish::run(arguments, config, &mut output).await,
         Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,
         Command::Events(command) => events::run(command, config, &mut output).await,
+        Command::Dead(command) => dead::run(command, config, &mut output).await,
         Command::Customers(arguments) => customers::run(arguments, config, &mut output).await,
         Command::Balance(arguments) => balance::run(arguments, config, &mut output).await,
         Command::Operations(arguments) => operations::run(arguments, config, &mut output).await,

@@ -37,6 +37,8 @@ pub(crate) struct Line {
     pub(crate) source: Option<String>,
     /// `id`, if there is such a text.
     pub(crate) id: Option<String>,
+    /// `type` without its version, if there is such a text.
+    pub(crate) name: Option<String>,
     /// `<merchant>.<type without version>`, if both can be read.
     pub(crate) routing_key: Option<String>,
 }
@@ -56,16 +58,16 @@ impl Line {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let merchant = text(&json["data"]["merchant"]);
-        let routing_key = merchant
-            .as_ref()
-            .zip(json["type"].as_str())
-            .map(|(merchant, message_type)| format!("{merchant}.{}", without_version(message_type)));
+        let name = json["type"].as_str().map(|message_type| without_version(message_type).to_owned());
+        let routing_key =
+            merchant.as_ref().zip(name.as_ref()).map(|(merchant, name)| format!("{merchant}.{name}"));
         Self {
             number,
             body: body.to_vec(),
             merchant,
             source: text(&json["source"]),
             id: text(&json["id"]),
+            name,
             routing_key: routing_key.filter(|key| key.len() <= MAX_ROUTING_KEY),
         }
     }
@@ -76,24 +78,18 @@ impl Line {
     /// # Errors
     /// A worker would find it malformed.
     pub(crate) fn command(&self) -> Result<(CommandKey, Option<ContentHash>), Malformed> {
-        let workers: [Reader; 4] = [
-            read::<CommissionCommand>,
-            read::<AdjustmentCommand>,
-            read::<WithdrawalCommand>,
-            read::<DirectoryCommand>,
-        ];
-        for read in workers {
-            match read(&self.body) {
-                Err(malformed) if malformed.reason == MalformedReason::UnknownType => {}
-                read => return read,
+        match understand(&self.body) {
+            Ok(command) => Ok((command.key, (!command.is_secret).then_some(command.content))),
+            // A newer worker may know it.
+            Err(malformed) if malformed.reason == MalformedReason::UnknownType => {
+                self.key().map(|key| (key, None)).ok_or(malformed)
             }
+            Err(malformed) => Err(malformed),
         }
-        // A newer worker may know it.
-        let unknown = || Malformed::new(MalformedReason::UnknownType, "type: no worker has such a command");
-        self.key().map(|key| (key, None)).ok_or_else(unknown)
     }
 
-    fn key(&self) -> Option<CommandKey> {
+    /// The key, if all of it can be read.
+    pub(crate) fn key(&self) -> Option<CommandKey> {
         Some(CommandKey {
             merchant: self.merchant.as_deref()?.parse().ok()?,
             source: self.source.as_deref()?.parse().ok()?,
@@ -102,16 +98,52 @@ impl Line {
     }
 }
 
-/// Reads a message as one of the workers does.
-type Reader = fn(&[u8]) -> Result<(CommandKey, Option<ContentHash>), Malformed>;
+/// A command as its worker reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Understood {
+    pub(crate) key: CommandKey,
+    pub(crate) content: ContentHash,
+    /// Whether the ledger keeps a keyed fingerprint of the content in its place.
+    pub(crate) is_secret: bool,
+    /// The only routing key that it may be delivered with.
+    pub(crate) routing_key: String,
+    /// Whether the broker must vouch for the user who publishes it.
+    pub(crate) needs_user: bool,
+}
 
-fn read<C: Commands>(body: &[u8]) -> Result<(CommandKey, Option<ContentHash>), Malformed> {
-    let Received { key, content, command, .. } = Received::<C>::read(body)?;
-    Ok((key, (!command.is_secret()).then_some(content)))
+/// Reads a message as its worker does.
+///
+/// # Errors
+/// A worker would find it malformed.
+pub(crate) fn understand(body: &[u8]) -> Result<Understood, Malformed> {
+    let workers: [fn(&[u8]) -> Result<Understood, Malformed>; 4] = [
+        read::<CommissionCommand>,
+        read::<AdjustmentCommand>,
+        read::<WithdrawalCommand>,
+        read::<DirectoryCommand>,
+    ];
+    for read in workers {
+        match read(body) {
+            Err(malformed) if malformed.reason == MalformedReason::UnknownType => {}
+            read => return read,
+        }
+    }
+    Err(Malformed::new(MalformedReason::UnknownType, "type: no worker has such a command"))
+}
+
+fn read<C: Commands>(body: &[u8]) -> Result<Understood, Malformed> {
+    let received = Received::<C>::read(body)?;
+    Ok(Understood {
+        routing_key: received.routing_key(),
+        is_secret: received.command.is_secret(),
+        needs_user: received.command.needs_user(),
+        key: received.key,
+        content: received.content,
+    })
 }
 
 /// `commission.credit` of `commission.credit.v1`.
-fn without_version(message_type: &str) -> &str {
+pub(crate) fn without_version(message_type: &str) -> &str {
     let is_version = |part: &str| {
         part.strip_prefix('v')
             .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))

@@ -1,6 +1,13 @@
-//! Points in time on the command line.
+//! Points in time, and durations, on the command line.
+
+use std::time::Duration;
 
 use contract::Timestamp;
+
+/// For clap: a duration in words.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 10s, 5m or 2d".to_owned())
+}
 
 /// For clap: RFC 3339, or a day, which begins at midnight in UTC.
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {

@@ -21,7 +21,7 @@ use crate::run::Run;
 use crate::send::{Failed, Sent, send};
 use crate::settings::{BROKER_TIMEOUT, Settings};
 use crate::tracker::Tracker;
-use crate::{Done, Status, outcomes, report};
+use crate::{Done, Status, moment, outcomes, report};
 
 /// When nothing was heard for this long, the ledger is asked.
 const QUIET: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     watch: bool,
     /// Give up when nothing was heard of the open lines for this long
-    #[arg(long, value_name = "DURATION", default_value = "10s", requires = "watch", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", requires = "watch", value_parser = moment::duration)]
     wait: Duration,
     /// Print one JSON object a line
     #[arg(long, requires = "watch")]
@@ -63,10 +63,6 @@ pub(crate) struct Arguments {
     /// Exit with status 1 also if a line was refused or dead-lettered
     #[arg(long, requires = "watch")]
     strict: bool,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 10s or 5m".to_owned())
 }
 
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ledger::store::Settings as Database;
-use ledger::vault::Vault;
+use ledger::vault::{KeysError, Vault};
 use notifier::letter::Style;
 use secrecy::SecretString;
 use worker::broker::Address;
@@ -39,6 +39,11 @@ impl Settings {
         self.0.management_url()
     }
 
+    /// `broker.management_url` where it is set.
+    pub(crate) fn optional_management(&mut self) -> Option<SecretString> {
+        self.0.optional("broker.management_url", |url| management::check_url(url).map(|()| url.into()))
+    }
+
     /// `database.url`; a statement may take `timeout`. `None` if it is not usable, which `finish` reports.
     pub(crate) fn database(&mut self, timeout: Duration) -> Option<Database> {
         self.0.database(APPLICATION, timeout)
@@ -52,6 +57,11 @@ impl Settings {
     /// `payout.keys`. `None` if they are not usable, which `finish` reports.
     pub(crate) fn vault(&mut self) -> Option<Vault> {
         self.0.vault()
+    }
+
+    /// `payout.keys` where they are set.
+    pub(crate) fn optional_vault(&mut self) -> Option<Vault> {
+        self.0.optional("payout.keys", |keys| keys.parse().map_err(|error: KeysError| error.to_string()))
     }
 
     /// How mails look: `mail.link`, `mail.time_zone`.

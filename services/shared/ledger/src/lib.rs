@@ -9,6 +9,7 @@ pub mod books;
 pub mod commission;
 pub mod customer;
 pub mod decide;
+pub mod deed;
 pub mod display;
 pub mod entry;
 pub mod failure;

@@ -13,6 +13,7 @@ mod accounts;
 mod backlog;
 mod chain;
 mod customers;
+mod deeds;
 mod events;
 mod export;
 mod mails;
@@ -28,6 +29,7 @@ pub use chain::{Chain, ChainFault, verify_chain};
 pub use customers::{
     Customer, CustomerSort, CustomersFrom, CustomersPage, CustomersWanted, customer, customers,
 };
+pub use deeds::{DeedsWanted, RecordedDeed, deeds};
 pub use events::{batches_between, events_of};
 pub use export::{Journal, JournalEntry, Opening};
 pub use mails::{Mail, MailState, MailsPage, MailsWanted, mails};

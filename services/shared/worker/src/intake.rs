@@ -9,7 +9,7 @@ use std::sync::Arc;
 use contract::{CONTENT_TYPE, Commands, Malformed, MalformedReason, Received, Timestamp, UserId};
 use lapin::BasicProperties;
 use lapin::message::Delivery;
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
 use ledger::Item;
 use ledger::decide::ItemOrigin;
 use ledger::vault::Sealed;
@@ -53,12 +53,13 @@ pub(crate) struct Arrived<I> {
 }
 
 /// The parts of a message that a dead letter keeps: body (encrypted where [`crate::Handler::seal_letter`] says so),
-/// content type, message id, correlation id, and the routing key in a header. Anything else of the publisher's could
-/// route, expire or forge something.
+/// content type, message id, correlation id, and in headers the routing key and the user for whom the broker vouched.
+/// Anything else of the publisher's could route, expire or forge something.
 #[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) body: Arc<[u8]>,
     routing_key: String,
+    user: Option<ShortString>,
     properties: BasicProperties,
 }
 
@@ -110,7 +111,8 @@ impl<E> Arrived<E> {
         if let Some(id) = delivery.properties.correlation_id() {
             kept = kept.with_correlation_id(id.clone());
         }
-        let letter = Letter { body, routing_key, properties: kept };
+        let user = delivery.properties.user_id().clone();
+        let letter = Letter { body, routing_key, user, properties: kept };
         Self { tag: delivery.delivery_tag, deliveries, published_at, trace: None, item, letter }
     }
 }
@@ -220,12 +222,21 @@ fn check_properties(properties: &BasicProperties) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
-}
-
 /// Whoever publishes a payout method says so, also with another routing key or in broken JSON.
-const SECRET_TYPE: &[u8] = b"payout-method";
+const SECRET_TYPE: &str = "payout-method";
+
+/// Whether a body in clear may hold payout details.
+pub(crate) fn may_hold_secrets(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Typed {
+        #[serde(rename = "type")]
+        message_type: String,
+    }
+    let says_so = body.windows(SECRET_TYPE.len()).any(|window| window == SECRET_TYPE.as_bytes());
+    // JSON can write any letter of it in another way.
+    says_so
+        || serde_json::from_slice::<Typed>(body).is_ok_and(|typed| typed.message_type.contains(SECRET_TYPE))
+}
 
 impl Letter {
     /// The dead letter to publish, to this worker's dead queue; with this body, where one is encrypted. A worker
@@ -241,10 +252,13 @@ impl Letter {
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut headers = FieldTable::default();
         headers.insert(DeadLetter::REASON.into(), text(why.reason.code()));
-        let withheld = sealed.is_none() && contains(&self.body, SECRET_TYPE);
+        let withheld = sealed.is_none() && may_hold_secrets(&self.body);
         headers.insert(DeadLetter::DETAIL.into(), text(&why.detail));
         headers.insert(DeadLetter::WORKER.into(), text(worker));
         headers.insert(DeadLetter::ROUTING_KEY.into(), text(&self.routing_key));
+        if let Some(user) = &self.user {
+            headers.insert(DeadLetter::USER.into(), text(user.as_str()));
+        }
         let now = u64::try_from(now.unix_timestamp()).unwrap_or(0);
         headers.insert(DeadLetter::DEAD_AT.into(), AMQPValue::Timestamp(now));
         if let Some(sealed) = sealed {
@@ -415,14 +429,19 @@ mod tests {
 
     #[test]
     fn a_payout_method_in_another_queue_is_not_repeated_in_its_dead_letter() {
-        let mut delivery = delivery("staff", "2026-11-22T10:00:00Z");
-        delivery.data = br#"{"type":"payout-method.put.v1","data":{"iban":"DE89370400440532013000""#.to_vec();
-        let arrived = Arrived::<Item<Probe>>::command(delivery, Intake { require_user: true, now: NOW });
-        let why = arrived.item.unwrap_err();
-        let letter = arrived.letter.dead("commissions", "saldo.commissions.dead", &why, None, NOW);
-        assert_eq!(letter.body, b"");
-        let headers = letter.properties.headers().as_ref().unwrap().inner();
-        assert_eq!(headers.get(DeadLetter::BODY_WITHHELD), Some(&AMQPValue::Boolean(true)));
+        for body in [
+            r#"{"type":"payout-method.put.v1","data":{"iban":"DE89370400440532013000""#,
+            r#"{"type":"payout\u002dmethod.put.v1","data":{"iban":"DE89370400440532013000"}}"#,
+        ] {
+            let mut delivery = delivery("staff", "2026-11-22T10:00:00Z");
+            delivery.data = body.into();
+            let arrived = Arrived::<Item<Probe>>::command(delivery, Intake { require_user: true, now: NOW });
+            let why = arrived.item.unwrap_err();
+            let letter = arrived.letter.dead("commissions", "saldo.commissions.dead", &why, None, NOW);
+            assert_eq!(letter.body, b"", "{body}");
+            let headers = letter.properties.headers().as_ref().unwrap().inner();
+            assert_eq!(headers.get(DeadLetter::BODY_WITHHELD), Some(&AMQPValue::Boolean(true)));
+        }
     }
 
     #[test]
@@ -440,6 +459,8 @@ mod tests {
             let mut copy = Delivery::mock(1, letter.exchange.into(), "".into(), false, letter.body.to_vec());
             copy.properties = letter.properties;
             assert_eq!(copy.properties.user_id(), &None, "the broker would refuse it");
+            let user = copy.properties.headers().as_ref().unwrap().inner().get(DeadLetter::USER);
+            assert_eq!(user, Some(&AMQPValue::LongString("\u{1}".into())));
             assert_eq!(copy.properties.content_type().as_ref().unwrap().as_str(), CONTENT_TYPE);
             let seen = DeadLetter::of(copy);
             assert_eq!(seen.reason.as_deref(), Some("invalid-properties"));

@@ -8,6 +8,7 @@ mod backoff;
 pub mod broker;
 mod chores;
 mod clerk;
+pub mod dead;
 mod desk;
 pub mod fault;
 mod health;

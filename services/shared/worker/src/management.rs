@@ -18,8 +18,10 @@ use serde_json::{Map, Value, json};
 use crate::broker::Address;
 use crate::topology::{Binding, Exchange, Policy, Queue, Topology};
 
+mod messages;
 mod queues;
 
+pub(crate) use messages::Peeked;
 pub use queues::{QueueState, Waited};
 
 /// For one request.

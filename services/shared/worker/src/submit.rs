@@ -133,16 +133,19 @@ impl Submitter {
     }
 
     async fn publish(&self, commands: &[Command<'_>]) -> Result<Vec<Submission>, BrokerError> {
-        let starts = commands.iter().map(|command| {
+        let mut starts = Vec::with_capacity(commands.len());
+        for command in commands {
+            let short = |text| ShortString::try_new(text).map_err(|_| BrokerError::RoutingKey);
+            let routing_key = short(command.routing_key)?;
             let outgoing = Outgoing::command(command, &self.user);
-            self.channel.basic_publish(
-                ShortString::from(outgoing.exchange),
-                ShortString::from(outgoing.routing_key),
+            starts.push(self.channel.basic_publish(
+                outgoing.exchange.into(),
+                routing_key,
                 BasicPublishOptions { mandatory: outgoing.mandatory, ..Default::default() },
                 outgoing.body,
                 outgoing.properties.with_delivery_mode(PERSISTENT),
-            )
-        });
+            ));
+        }
         let mut answers = Vec::with_capacity(commands.len());
         for confirmation in join_all(try_join_all(starts).await?).await {
             answers.push(match confirmation? {

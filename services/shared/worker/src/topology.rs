@@ -56,6 +56,27 @@ pub fn workers() -> impl Iterator<Item = &'static str> {
     WORKERS.iter().map(|consumer| consumer.worker)
 }
 
+/// The worker whose queue takes commands with this routing key; `None`: no queue does, and they are confirmed all the
+/// same, because [`UNROUTABLE`] takes them.
+pub fn taken_by(routing_key: &str) -> Option<&'static str> {
+    let words: Vec<&str> = routing_key.split('.').collect();
+    let bound = |pattern: &&str| matches(&pattern.split('.').collect::<Vec<_>>(), &words);
+    let mut takers = WORKERS.iter().filter(|consumer| consumer.exchange == COMMANDS);
+    takers
+        .find(|consumer| consumer.routing.iter().any(|pattern| bound(pattern)))
+        .map(|consumer| consumer.worker)
+}
+
+/// As a topic exchange compares: `*` is one word, `#` any number of them.
+fn matches(pattern: &[&str], words: &[&str]) -> bool {
+    match (pattern, words) {
+        ([], words) => words.is_empty(),
+        (["#", rest @ ..], words) => (0..=words.len()).any(|skipped| matches(rest, &words[skipped..])),
+        ([one, pattern @ ..], [word, words @ ..]) => (*one == "*" || one == word) && matches(pattern, words),
+        (_, []) => false,
+    }
+}
+
 /// Limits that operators may change.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -318,6 +339,25 @@ mod tests {
             kept.pattern,
             r"^saldo\.(unroutable|(commissions|adjustments|withdrawals|directory|notifier)\.dead)$"
         );
+    }
+
+    #[test]
+    fn a_routing_key_belongs_to_the_worker_that_is_bound_to_it_or_to_nobody() {
+        for (key, worker) in [
+            ("acme.commission.credit", Some("commissions")),
+            ("acme.commission", Some("commissions")),
+            ("acme.commission.a.b", Some("commissions")),
+            ("acme.payout-method.put", Some("directory")),
+            ("acme.withdrawal.pay", Some("withdrawals")),
+            // The notifier listens to events, not to commands.
+            ("acme.unheard.of", None),
+            ("commission.credit", None),
+            ("acme.shop.commission.credit", None),
+            ("saldo.commissions.dead", None),
+            ("", None),
+        ] {
+            assert_eq!(taken_by(key), worker, "{key}");
+        }
     }
 
     #[test]

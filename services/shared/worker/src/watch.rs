@@ -141,6 +141,8 @@ impl DeadLetter {
     pub const WORKER: &'static str = "saldo-worker";
     /// The header of the routing key that the command was delivered with.
     pub const ROUTING_KEY: &'static str = "saldo-routing-key";
+    /// The header of the user for whom the broker vouched when the command was published, where it named one.
+    pub const USER: &'static str = "saldo-user";
     /// The header of when it was made.
     pub const DEAD_AT: &'static str = "saldo-dead-at";
     /// The header of the key that the body is encrypted with, where it is: see [`ledger::vault`].

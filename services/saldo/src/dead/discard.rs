@@ -1,0 +1,224 @@
+//! `saldo dead discard`: letters thrown away, once the inbox was asked.
+//!
+//! A worker can die after its commit and before its ack, again and again, until the broker gives the message up: its letter
+//! lies there, and its command was decided. Whoever throws such a letter away has its events published first, so that
+//! nobody waits for them.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+
+use contract::{Actor, Event, Note, notification};
+use ledger::deed::DeedKind;
+use ledger::read::{self, Outcome as Known};
+use ledger::vault::Vault;
+use secrecy::SecretString;
+use sqlx::PgConnection;
+use worker::broker::{BrokerError, Outgoing, Publisher, Purpose, connect};
+use worker::dead::Letter;
+
+use super::act::{self, Fate, Outcome, Particulars};
+use super::body;
+use super::find::{self, Chosen, Look, Subject};
+use crate::ledger_access::{self, STATEMENT_TIMEOUT};
+use crate::lines::{self, Line};
+use crate::output::{Output, chain};
+use crate::pace::Pace;
+use crate::settings::{BROKER_TIMEOUT, Settings};
+use crate::{Done, Status};
+
+/// Throw dead letters away for good
+///
+/// The ledger is asked first what became of each command. One that was decided after all is told once more: its stored
+/// events are published, then its letter goes. One that was not is thrown away with --undecided only, and one of which
+/// nobody can tell, because its body cannot be read or does not decrypt (payout.keys), with --unread only. Who discards
+/// what, and why, is written down first (`saldo dead deeds`).
+///
+/// The user of broker.url must be allowed to read the queues of dead letters and to write to saldo.events. Letters that no
+/// client can receive are thrown away by the management API (broker.management_url). Exit status 1 if a letter stays.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  saldo dead discard --all --actor anna --because 'which were decided?' --dry-run
+  saldo dead discard --reason not-json --older-than 30d --unread --actor anna --because 'a test of the shop'
+  saldo dead discard 3f2a91c0d4e7 --undecided --actor anna --because 'published again, corrected'")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Who does it
+    #[arg(long, value_name = "NAME")]
+    actor: Actor,
+    /// Why; recorded
+    #[arg(long, value_name = "TEXT")]
+    because: Note,
+    /// Also letters whose command was not decided: it is lost, unless somebody publishes it again
+    #[arg(long)]
+    undecided: bool,
+    /// Also letters that cannot be read, so that nobody knows whether they were decided
+    #[arg(long)]
+    unread: bool,
+    /// At most so many a second
+    #[arg(long, value_name = "N", default_value = "100")]
+    rate: NonZeroU32,
+    /// Throw nothing away; say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
+    let mut settings = Settings::read(config);
+    let access = find::access(&mut settings);
+    let (database, vault) = (settings.database(STATEMENT_TIMEOUT), settings.optional_vault());
+    settings.finish()?;
+    let mut discard = Discard {
+        ledger: ledger_access::connect(database).await?,
+        broker: access.broker.clone(),
+        publisher: None,
+        pace: Pace::new(arguments.rate),
+        vault,
+        arguments,
+    };
+    let mut look = Look::chosen(&access, &discard.arguments.chosen, output).await;
+    let done = discard.all(&mut look, output).await;
+    let status = look.close(output).await;
+    Ok(if done? == Status::Good { status } else { Status::Bad })
+}
+
+struct Discard {
+    arguments: Arguments,
+    ledger: PgConnection,
+    broker: SecretString,
+    /// For events; most letters have none to tell.
+    publisher: Option<Publisher>,
+    pace: Pace,
+    vault: Option<Vault>,
+}
+
+/// What is known of a letter's command.
+enum Standing {
+    /// It was decided, with this content.
+    Decided(Vec<Event>),
+    /// It was not, in words.
+    Undecided(String),
+    /// Nobody can tell, in words.
+    Unread(String),
+    /// It is none: an event, which its publisher stored.
+    Event,
+}
+
+impl Discard {
+    async fn all(&mut self, look: &mut Look, output: &mut Output) -> Done {
+        let mut status = Status::Good;
+        for place in std::mem::take(&mut look.chosen) {
+            if look.is_over(output) {
+                break;
+            }
+            let outcome = self.one(look, place).await?;
+            outcome.tell(self.arguments.json, DeedKind::Discard, output)?;
+            if outcome.is_bad() {
+                status = Status::Bad;
+            }
+        }
+        Ok(status)
+    }
+
+    async fn one(&mut self, look: &mut Look, place: (usize, usize)) -> Result<Outcome, Error> {
+        let letter = look.letter(place);
+        let (subject, standing) = self.standing(letter).await?;
+        let (known, events) = match standing {
+            Standing::Event => ("it is an event, which the ledger has".to_owned(), Vec::new()),
+            Standing::Decided(events) => ("it was decided: its events are told once more".to_owned(), events),
+            Standing::Undecided(why) if self.arguments.undecided => (why, Vec::new()),
+            Standing::Unread(why) if self.arguments.unread => (why, Vec::new()),
+            Standing::Undecided(why) => {
+                return Ok(Outcome::of(letter, Fate::Refused, format!("{why}; --undecided discards it")));
+            }
+            Standing::Unread(why) => {
+                return Ok(Outcome::of(letter, Fate::Refused, format!("{why}; --unread discards it")));
+            }
+        };
+        let mut outcome = Outcome::of(letter, Fate::Possible, known.clone());
+        if self.arguments.dry_run {
+            return Ok(outcome);
+        }
+        let note = format!("{} ({known})", self.arguments.because);
+        let particulars = Particulars { note: Some(&note), ..Particulars::default() };
+        let actor = &self.arguments.actor;
+        outcome.deed = Some(
+            act::record(&mut self.ledger, DeedKind::Discard, actor, letter, &subject, particulars).await?,
+        );
+        self.pace.wait().await;
+        self.tell(&events).await?;
+        outcome.outcome = Fate::Discarded;
+        if let Err(error) = look.walks[place.0].take_out(place.1).await {
+            outcome.outcome = Fate::Failed;
+            outcome.detail = Some(format!("it could not be taken out: {}", chain(&error)));
+        }
+        Ok(outcome)
+    }
+
+    async fn tell(&mut self, events: &[Event]) -> Result<(), BrokerError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let publisher = match self.publisher.take() {
+            Some(publisher) => publisher,
+            None => {
+                let connection =
+                    connect(&self.broker, "saldo dead discard", Purpose::Publish, BROKER_TIMEOUT).await?;
+                Publisher::open(Arc::new(connection), BROKER_TIMEOUT).await?
+            }
+        };
+        let outgoing: Vec<_> = events.iter().map(Outgoing::event).collect();
+        publisher.publish(&outgoing).await?;
+        self.publisher = Some(publisher);
+        Ok(())
+    }
+
+    /// Asks the inbox; and what the letter says of itself, its body opened where it can be.
+    async fn standing(&mut self, letter: &Letter) -> Result<(Subject, Standing), sqlx::Error> {
+        if letter.worker() == Some(notification::WORKER) {
+            return Ok((Subject::of(letter), Standing::Event));
+        }
+        let body = match body::open(letter, self.vault.as_ref()) {
+            Ok(body) => body,
+            Err(why) => return Ok((Subject::of(letter), Standing::Unread(why))),
+        };
+        let subject = Subject::read(&body);
+        let standing = match lines::understand(&body) {
+            Ok(command) => {
+                let known = read::outcome(&mut self.ledger, &command.key).await?;
+                let is_it = |content| match &self.vault {
+                    _ if !command.is_secret => content == command.content,
+                    Some(vault) => vault.is_fingerprint(content, command.content),
+                    // It cannot be compared; telling events once more does no harm.
+                    None => true,
+                };
+                match known {
+                    Known::Decided { content, events } if is_it(content) => Standing::Decided(events),
+                    Known::Decided { .. } => {
+                        Standing::Undecided("its key was decided with other content".to_owned())
+                    }
+                    Known::Parked { deadline, .. } => Standing::Undecided(format!(
+                        "its key is parked, and will be decided without this letter, until {deadline} at the latest"
+                    )),
+                    Known::Unknown => Standing::Undecided("it was never decided".to_owned()),
+                }
+            }
+            Err(malformed) => match Line::new(1, &body).key() {
+                None => Standing::Unread(format!("no command can be read from its body ({malformed})")),
+                Some(key) => Standing::Undecided(match read::outcome(&mut self.ledger, &key).await? {
+                    Known::Unknown => format!("it was never decided, and never can be ({malformed})"),
+                    _ => format!(
+                        "its key was used with other content, and its own can never be decided ({malformed})"
+                    ),
+                }),
+            },
+        };
+        Ok((subject, standing))
+    }
+}
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
