@@ -15,6 +15,7 @@ mod intake;
 mod lane;
 pub mod management;
 mod recorder;
+pub mod rights;
 pub mod settings;
 pub mod submit;
 mod supervisor;
