@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ledger::store::Settings as Database;
-use ledger::vault::Vault;
+use ledger::vault::{KeysError, Vault};
 use notifier::letter::Style;
 use secrecy::{ExposeSecret, SecretString};
 use worker::management;
@@ -12,6 +12,14 @@ use worker::settings::{Reader, SettingsError};
 
 /// For connecting to the broker, and for its answer to what is sent together.
 pub(crate) const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What `doctor` looks at of everything. Not to be used where [`Settings::finish`] names it.
+pub(crate) struct Everything {
+    pub(crate) database: Option<Database>,
+    pub(crate) broker: SecretString,
+    pub(crate) management: SecretString,
+    pub(crate) vault: Option<Vault>,
+}
 
 /// Settings being read. Nothing that was read may be used before [`Settings::finish`].
 pub(crate) struct Settings(Reader);
@@ -68,6 +76,24 @@ impl Settings {
     /// `database.url` where it is set.
     pub(crate) fn optional_database(&mut self, timeout: Duration) -> Option<Database> {
         self.0.or("database.url", None, |url| Database::from_url(url, "saldo", timeout).map(Some))
+    }
+
+    /// What every program would read, for `finish` to say what is wrong with any of it. What only some programs need counts
+    /// where it is set.
+    pub(crate) fn everything(&mut self, timeout: Duration) -> Everything {
+        let worker = worker::settings::Settings::read(&mut self.0);
+        let database = Database::from_url(worker.database_url.expose_secret(), "saldo doctor", timeout).ok();
+        let management = self.management();
+        self.0.or("broker.watch_url", (), |_| Ok(()));
+        self.0.or("treasury.database_url", (), |url| {
+            Database::from_url(url, "saldo doctor", timeout).map(drop)
+        });
+        let parsed = |keys: &str| keys.parse().map(Some).map_err(|error: KeysError| error.to_string());
+        let vault = self.0.or("payout.keys", None, parsed);
+        if self.0.or("mail.host", false, |_| Ok(true)) {
+            notifier::settings::MailSettings::read(&mut self.0);
+        }
+        Everything { database, broker: worker.broker_url, management, vault }
     }
 
     /// # Errors
