@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
 mod adjustments;
+mod completions;
 mod conflicts;
 mod directory;
+mod doctor;
 mod exactly_once;
 mod export;
 mod hostile;
