@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
 mod adjustments;
+mod completions;
 mod conflicts;
 mod dead;
 mod directory;
+mod doctor;
 mod exactly_once;
 mod export;
 mod hostile;

@@ -1,6 +1,8 @@
 //! What nobody may do, whoever asks: the database and the broker refuse it themselves.
 
 mod mails;
+mod publishers;
+mod roles;
 
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,

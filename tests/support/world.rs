@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
+use worker::rights::{Permissions, Rights};
 use worker::topology::{Limits, Topology};
 
 use crate::worker_process::WorkerBuilder;
@@ -123,14 +124,21 @@ impl World {
             })
             .await;
         for worker in ALL_WORKERS {
-            let rights = json!({
-                "configure": "^$", "write": r"^saldo\.(events|dead)$", "read": format!(r"^saldo\.{worker}$"),
-            });
-            let path = format!("permissions/{}/saldo_{worker}_test", self.name);
-            self.manage("PUT", &path, Some(rights)).await;
+            self.permit(&format!("saldo_{worker}_test"), &Rights::worker(worker)).await;
         }
         let definitions = Topology::new(limits).definitions(&self.name);
         self.manage("POST", &format!("definitions/{}", self.name), Some(definitions)).await;
+    }
+
+    /// Gives a user of the broker what these rights have for this virtual host.
+    pub async fn permit(&self, user: &str, rights: &Rights) {
+        let Rights { permissions: Permissions { configure, write, read }, topic, .. } = rights;
+        let permissions = json!({ "configure": configure, "write": write, "read": read });
+        self.manage("PUT", &format!("permissions/{}/{user}", self.name), Some(permissions)).await;
+        if let Some(write) = topic {
+            let topic = json!({ "exchange": worker::topology::COMMANDS, "write": write, "read": "^$" });
+            self.manage("PUT", &format!("topic-permissions/{}/{user}", self.name), Some(topic)).await;
+        }
     }
 
     /// Registers a merchant.

@@ -2,8 +2,10 @@
 //! else to standard error.
 
 mod balance;
+mod completions;
 mod customers;
 mod dead;
+mod doctor;
 mod events;
 mod export;
 mod fate;
@@ -80,10 +82,17 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Create or update the database's schema
+    ///
+    /// Makes the roles and the schema where they are missing, and runs the migrations that have not run. database.url must be
+    /// a login that may create roles, or one that may become saldo_owner. Can be run again at any time.
+    #[command(
+        after_help = "Example:\n  SALDO__DATABASE__URL=postgres://admin:…@db.example/saldo saldo migrate"
+    )]
     Migrate,
-    /// The broker's exchanges, queues, bindings and policies
+    /// The broker's exchanges, queues, bindings, policies and users
     #[command(subcommand)]
     Topology(topology::Command),
+    Doctor(doctor::Arguments),
     Queues(queues::Arguments),
     Publish(publish::Arguments),
     Outcomes(outcomes::Arguments),
@@ -104,6 +113,7 @@ enum Command {
     Keys(keys::Command),
     Verify(verify::Arguments),
     Export(export::Arguments),
+    Completions(completions::Arguments),
 }
 
 /// Runs the command that the arguments ask for.
@@ -114,6 +124,7 @@ pub async fn main() -> ExitCode {
     let done = match command {
         Command::Migrate => migrate::run(config, &mut output).await,
         Command::Topology(command) => topology::run(command, config, &mut output).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, config, &mut output).await,
         Command::Queues(arguments) => queues::run(arguments, config, &mut output).await,
         Command::Publish(arguments) => publish::run(arguments, config, &mut output).await,
         Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,
@@ -128,6 +139,7 @@ pub async fn main() -> ExitCode {
         Command::Keys(command) => keys::run(command, config, &mut output).await,
         Command::Export(arguments) => export::run(arguments, config, &mut output).await,
         Command::Verify(arguments) => verify::run(arguments, config, &mut output).await,
+        Command::Completions(arguments) => completions::run(&arguments, &mut output),
     };
     let done = done.and_then(|status| Ok(output.flush().map(|()| status)?));
     match done {
@@ -141,3 +153,6 @@ pub async fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod help;

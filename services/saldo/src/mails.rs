@@ -45,6 +45,7 @@ enum Command {
 
 /// Show mails, newest first, with what the mail server said last
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  saldo mails list --failed")]
 struct List {
     /// Only this shop's
     #[arg(long, value_name = "ID")]
@@ -68,6 +69,9 @@ struct List {
 /// They are due at once, for as long as at first, and get a new Message-ID. An affiliate's mail goes to the address that
 /// is known now. Exit status 1 if there is no such mail, or it is still being tried.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  saldo mails resend 17 18
+  saldo mails resend --failed --merchant demo")]
 struct Resend {
     /// The mails' numbers, as listed
     #[arg(required_unless_present = "failed", value_name = "ID")]
@@ -82,6 +86,7 @@ struct Resend {
 
 /// Show what a mail looks like, with invented data
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  saldo mails preview admin-requested --locale it --html > mail.html")]
 struct Preview {
     /// admin-requested, admin-digest, or customer-requested, -approved, -paid, -rejected, -cancelled
     #[arg(value_name = "TYPE")]

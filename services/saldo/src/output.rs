@@ -60,6 +60,11 @@ impl Output {
         bar
     }
 
+    /// Whether a person reads the results who has nothing against colours (<https://no-color.org>).
+    pub(crate) fn has_colours(&self) -> bool {
+        self.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
     /// Whether a person reads the results.
     pub(crate) fn is_terminal(&self) -> bool {
         self.results.get_ref().is_terminal()

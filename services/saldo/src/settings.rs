@@ -16,6 +16,14 @@ pub(crate) const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How the command line is known to the database.
 const APPLICATION: &str = "saldo";
 
+/// What `doctor` looks at of everything. Not to be used where [`Settings::finish`] names it.
+pub(crate) struct Everything {
+    pub(crate) database: Option<Database>,
+    pub(crate) broker: Address,
+    pub(crate) management: SecretString,
+    pub(crate) vault: Option<Vault>,
+}
+
 /// Settings being read. Nothing that was read may be used before [`Settings::finish`].
 pub(crate) struct Settings(Reader);
 
@@ -41,7 +49,7 @@ impl Settings {
 
     /// `broker.management_url` where it is set.
     pub(crate) fn optional_management(&mut self) -> Option<SecretString> {
-        self.0.optional("broker.management_url", |url| management::check_url(url).map(|()| url.into()))
+        self.0.optional_management_url()
     }
 
     /// `database.url`; a statement may take `timeout`. `None` if it is not usable, which `finish` reports.
@@ -72,6 +80,21 @@ impl Settings {
     /// `database.url` where it is set.
     pub(crate) fn optional_database(&mut self, timeout: Duration) -> Option<Database> {
         self.0.optional_database(APPLICATION, timeout)
+    }
+
+    /// What every program would read, for `finish` to say what is wrong with any of it. What only some programs need counts
+    /// where it is set.
+    pub(crate) fn everything(&mut self, timeout: Duration) -> Everything {
+        let worker = worker::settings::Settings::read(&mut self.0);
+        let database = self.optional_database(timeout);
+        let management = self.management();
+        self.0.watch();
+        self.0.optional_treasury(APPLICATION, timeout);
+        let vault = self.optional_vault();
+        if self.0.or("mail.host", false, |_| Ok(true)) {
+            notifier::settings::MailSettings::read(&mut self.0);
+        }
+        Everything { database, broker: worker.broker, management, vault }
     }
 
     /// # Errors

@@ -1,5 +1,7 @@
 //! `saldo topology`
 
+mod users;
+
 use std::path::Path;
 
 use clap::Subcommand;
@@ -15,12 +17,15 @@ pub(crate) enum Command {
     /// Declare everything that is missing, then compare
     ///
     /// Declares exchanges, queues, bindings and policies in the virtual host of broker.url. Nothing is deleted, and
-    /// what exists otherwise is left as it is and reported: an object's arguments are fixed when it is created.
+    /// what exists otherwise is left as it is and reported: an object's arguments are fixed when it is created. Takes a
+    /// user with the tag administrator in broker.management_url.
+    #[command(after_help = "Example:\n  saldo topology apply")]
     Apply,
     /// Compare what exists with what should
     ///
     /// Reports missing objects, other types and arguments, missing bindings, and policies that differ or that
     /// another one hides. Changes nothing. Exit status 1 if anything differs.
+    #[command(after_help = "Example:\n  saldo topology check || saldo topology apply")]
     Check,
     /// Print everything as a `RabbitMQ` definitions file
     ///
@@ -31,6 +36,8 @@ pub(crate) enum Command {
         #[arg(long, default_value = "/", value_name = "NAME")]
         vhost: String,
     },
+    Publisher(users::Publisher),
+    Services(users::Services),
 }
 
 pub(crate) async fn run(command: Command, config: Option<&Path>, output: &mut Output) -> Done {
@@ -45,6 +52,8 @@ pub(crate) async fn run(command: Command, config: Option<&Path>, output: &mut Ou
             output.line(format_args!("{:#}", topology.definitions(&vhost)))?;
             Ok(Status::Good)
         }
+        Command::Publisher(publisher) => users::publisher(publisher, &client(config)?, output).await,
+        Command::Services(services) => users::services(services, &client(config)?, output).await,
     }
 }
 

@@ -43,6 +43,7 @@ enum Command {
 
 /// Show a shop's withdrawals, newest first; those that are open, the longest waiting first
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  saldo withdrawals list demo --state approved")]
 struct List {
     /// The shop
     merchant: MerchantId,

@@ -12,8 +12,8 @@ use contract::{Actor, Event, Note, notification};
 use ledger::deed::DeedKind;
 use ledger::read::{self, Outcome as Known};
 use ledger::vault::Vault;
-use secrecy::SecretString;
 use sqlx::PgConnection;
+use worker::broker::Address;
 use worker::broker::{BrokerError, Outgoing, Publisher, Purpose, connect};
 use worker::dead::Letter;
 
@@ -89,7 +89,7 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
 struct Discard {
     arguments: Arguments,
     ledger: PgConnection,
-    broker: SecretString,
+    broker: Address,
     /// For events; most letters have none to tell.
     publisher: Option<Publisher>,
     pace: Pace,

@@ -15,7 +15,6 @@ use contract::{Actor, MalformedReason, notification};
 use ledger::deed::DeedKind;
 use ledger::vault::Vault;
 use sqlx::PgConnection;
-use worker::broker::user_of;
 use worker::dead::{Letter, Origin};
 use worker::submit::{Command, Submission, Submitter};
 use worker::topology;
@@ -79,7 +78,7 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let mut replay = Replay {
         ledger: ledger_access::connect(database).await?,
         submitter: Submitter::connect(&access.broker, "saldo dead replay", BROKER_TIMEOUT).await?,
-        operator: user_of(&access.broker)?,
+        operator: access.broker.user().to_owned(),
         pace: Pace::new(arguments.rate),
         vault,
         arguments,

@@ -19,7 +19,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use crate::broker::Address;
 use tokio::time::{Instant, sleep};
 
 use crate::broker::BrokerError;
@@ -106,7 +106,7 @@ impl From<lapin::Error> for WalkError {
 #[derive(Debug, Clone)]
 pub struct Access {
     /// `broker.url`
-    pub broker: SecretString,
+    pub broker: Address,
     /// For letters that no client can receive, where it is known.
     pub management: Option<Management>,
     /// How long the broker may take for an answer.

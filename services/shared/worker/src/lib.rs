@@ -17,6 +17,7 @@ mod lane;
 pub mod management;
 pub mod metrics;
 mod recorder;
+pub mod rights;
 pub mod settings;
 pub mod submit;
 mod supervisor;

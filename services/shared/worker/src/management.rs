@@ -19,10 +19,14 @@ use crate::broker::Address;
 use crate::topology::{Binding, Exchange, Policy, Queue, Topology};
 
 mod messages;
+mod nodes;
 mod queues;
+mod users;
 
 pub(crate) use messages::Peeked;
+pub use nodes::{ConnectionState, Node};
 pub use queues::{QueueState, Waited};
+pub use users::{Standing, StoredPassword, standing};
 
 /// For one request.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -47,6 +51,14 @@ pub enum ManagementError {
     /// The virtual host of `broker.url` does not exist.
     #[error("the broker has no virtual host {0}")]
     NoVhost(String),
+    /// The broker takes something not, in its words.
+    #[error("{object} was not set: {reason}")]
+    Refused {
+        /// What was to be set.
+        object: String,
+        /// Why it was not.
+        reason: String,
+    },
     /// An answer that makes no sense here.
     #[error("RabbitMQ's management API answered {status} for {object}")]
     Unexpected {

@@ -30,14 +30,25 @@ impl Reader {
 
     /// `broker.management_url`.
     pub fn management_url(&mut self) -> SecretString {
+        let check = self.management_check();
+        self.secret("broker.management_url", check)
+    }
+
+    /// `broker.management_url`, where it is set.
+    pub fn optional_management_url(&mut self) -> Option<SecretString> {
+        let check = self.management_check();
+        self.optional("broker.management_url", |url| check(url).map(|()| url.into()))
+    }
+
+    fn management_check(&mut self) -> impl FnOnce(&str) -> Result<(), String> + use<> {
         let optional = self.tls_is_optional("broker.tls");
-        self.secret("broker.management_url", |url| {
+        move |url| {
             if management::may_be_overheard(url)? && !optional {
                 Err(in_clear("https://…", "broker.tls"))
             } else {
                 Ok(())
             }
-        })
+        }
     }
 
     /// `database.url`, as a program with this name, whose statements may take `timeout`. `None` if it is missing or wrong,
@@ -72,6 +83,13 @@ impl Reader {
                 Ok(address)
             }
         }
+    }
+
+    /// `treasury.database_url` where it is set.
+    pub fn optional_treasury(&mut self, application: &str, timeout: Duration) -> Option<Database> {
+        let url = "treasury.database_url";
+        let database = self.optional(url, |text| Database::from_url(text, application, timeout));
+        self.protected(url, database)
     }
 
     fn protected(&mut self, url: &'static str, database: Option<Database>) -> Option<Database> {

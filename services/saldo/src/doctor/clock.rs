@@ -1,0 +1,119 @@
+//! Clocks: a put that is minutes ahead is malformed, hold periods and patience run by the database's, and who compares logs
+//! wants one time. Each clock is asked once, and is taken to be somewhere between question and answer.
+
+use std::time::{Duration, SystemTime};
+
+use ledger::inspect;
+use sqlx::PgConnection;
+use worker::management::Management;
+
+use super::broker::unanswered;
+use super::database;
+use super::finding::Finding;
+
+const ABOUT: &str = "clock";
+
+/// Clocks that are kept by NTP are within milliseconds; nothing here depends on less than seconds.
+const TOLERANCE: Duration = Duration::from_secs(5);
+
+/// The broker tells its time in HTTP's header, which has no fractions.
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) async fn look(ledger: Option<&mut PgConnection>, management: Option<&Management>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(connection) = ledger {
+        let before = SystemTime::now();
+        match inspect::clock(connection).await {
+            Ok(theirs) => {
+                let theirs = Clock { earliest: theirs.into(), step: Duration::ZERO };
+                findings.push(judge("the database", theirs, before, SystemTime::now()));
+            }
+            Err(error) => findings.push(database::unanswered(ABOUT, &error)),
+        }
+    }
+    if let Some(management) = management {
+        match management.clock().await {
+            Ok(Some((theirs, before))) => {
+                let theirs = Clock { earliest: theirs.into(), step: SECOND };
+                findings.push(judge("the broker", theirs, before, SystemTime::now()));
+            }
+            Ok(None) => findings.push(Finding::unknown(
+                ABOUT,
+                "the broker does not tell its time",
+                "look at its machine",
+            )),
+            Err(error) => findings.push(unanswered(ABOUT, &error)),
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::unknown(ABOUT, "nobody could be asked for the time", "see above"));
+    }
+    findings
+}
+
+/// What a clock said: this moment, or up to a step later.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    earliest: SystemTime,
+    step: Duration,
+}
+
+/// How far it is ahead of ours, or behind, at least; zero where it need not be either.
+fn judge(whose: &str, theirs: Clock, before: SystemTime, after: SystemTime) -> Finding {
+    let ahead = theirs.earliest.duration_since(after).unwrap_or_default();
+    let behind = before.duration_since(theirs.earliest + theirs.step).unwrap_or_default();
+    let (by, how) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
+    let rounded =
+        humantime::format_duration(Duration::from_millis(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)));
+    if by > TOLERANCE {
+        return Finding::bad(
+            ABOUT,
+            format!("{whose} is {rounded} {how} this machine"),
+            "let all of them take their time from NTP: timedatectl says which does not",
+        );
+    }
+    if by.is_zero() {
+        return Finding::good(ABOUT, format!("{whose} agrees with this machine"));
+    }
+    Finding::good(ABOUT, format!("{whose} is {rounded} {how} this machine"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::State;
+    use super::*;
+
+    fn at(millis: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(1_000_000 + millis)
+    }
+
+    fn judged(theirs: u64, step: Duration, before: u64, after: u64) -> (State, String) {
+        let found = judge("it", Clock { earliest: at(theirs), step }, at(before), at(after));
+        (found.state, found.what)
+    }
+
+    #[test]
+    fn what_lies_between_question_and_answer_agrees() {
+        for (theirs, step) in
+            [(100, Duration::ZERO), (150, Duration::ZERO), (200, Duration::ZERO), (0, SECOND)]
+        {
+            assert_eq!(judged(theirs, step, 100, 200).1, "it agrees with this machine");
+        }
+    }
+
+    #[test]
+    fn more_than_the_tolerance_is_bad_in_either_direction() {
+        assert_eq!(judged(5_200, Duration::ZERO, 100, 200).0, State::Good);
+        assert_eq!(
+            judged(5_201, Duration::ZERO, 100, 200),
+            (State::Bad, "it is 5s 1ms ahead of this machine".to_owned())
+        );
+        assert_eq!(
+            judged(0, Duration::ZERO, 60_000, 60_100),
+            (State::Bad, "it is 1m behind this machine".to_owned())
+        );
+        // A second of it is not known.
+        assert_eq!(judged(0, SECOND, 6_000, 6_100), (State::Good, "it is 5s behind this machine".to_owned()));
+        assert_eq!(judged(0, SECOND, 6_001, 6_100).0, State::Bad);
+    }
+}

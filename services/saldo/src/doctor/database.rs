@@ -1,0 +1,275 @@
+//! The database: the connection, the server, the migrations, the keys; and the roles, which are [`super::roles`]'.
+
+use ledger::inspect::{self, MigrationState, Server};
+use ledger::schema;
+use ledger::store::Settings as Database;
+use ledger::vault::Vault;
+use sqlx::PgConnection;
+
+use super::finding::Finding;
+use super::roles;
+use crate::{ledger_access, output};
+
+const ABOUT: &str = "database";
+const MIGRATIONS: &str = "migrations";
+const KEYS: &str = "keys";
+
+/// The oldest server that Saldo is tested with.
+const OLDEST: (i32, &str) = (150_000, "15");
+
+const MIGRATE: &str = "saldo migrate, as a login that may create roles";
+
+/// Looks; and the connection, for who has further questions.
+pub(super) async fn look(
+    database: Option<Database>,
+    vault: Option<&Vault>,
+) -> (Vec<Finding>, Option<PgConnection>) {
+    let Some(database) = database else {
+        return (
+            vec![Finding::unknown(ABOUT, "was not looked at: database.url is not usable", "set it first")],
+            None,
+        );
+    };
+    match ledger_access::connect_unchecked(Some(database)).await {
+        Ok(mut connection) => {
+            let findings = ask(&mut connection, vault).await;
+            (findings, Some(connection))
+        }
+        Err(error) => {
+            let what = output::chain(&error);
+            let advice = "see whether PostgreSQL runs and can be reached from here, and whether role and password of \
+                          database.url are right";
+            (vec![Finding::bad(ABOUT, what, advice)], None)
+        }
+    }
+}
+
+async fn ask(connection: &mut PgConnection, vault: Option<&Vault>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match inspect::server(connection).await {
+        Ok(server) => findings.extend(judge_server(&server)),
+        Err(error) => findings.push(unanswered(ABOUT, &error)),
+    }
+    match inspect::migrations(connection).await {
+        Ok(differences) => findings.extend(judge_migrations(&differences)),
+        Err(error) if is_missing(&error) => {
+            // Neither roles nor tables to look at.
+            findings.push(Finding::bad(
+                MIGRATIONS,
+                "there is no Saldo schema that this role may see",
+                MIGRATE,
+            ));
+            return findings;
+        }
+        Err(error) => findings.push(unanswered(MIGRATIONS, &error)),
+    }
+    findings.extend(roles::look(connection).await);
+    match inspect::key_ids(connection).await {
+        Ok(used) => findings.extend(judge_keys(&used, vault)),
+        Err(error) => findings.push(unanswered(KEYS, &error)),
+    }
+    findings
+}
+
+/// No such table, no such schema, or no right to see it.
+fn is_missing(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "42P01" | "3F000" | "42501"))
+}
+
+pub(super) fn unanswered(about: &'static str, error: &sqlx::Error) -> Finding {
+    let what = format!("could not be looked at: {}", output::chain(error));
+    Finding::unknown(about, what, "run saldo doctor again; as saldo_operator, if this role may not ask")
+}
+
+fn judge_server(server: &Server) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let (oldest, version) = OLDEST;
+    if server.version_number < oldest {
+        findings.push(Finding::bad(
+            ABOUT,
+            format!("PostgreSQL {} is older than {version}, which Saldo needs", server.version),
+            "upgrade PostgreSQL",
+        ));
+    }
+    match (&server.tls, server.local) {
+        (Some(tls), _) => {
+            findings.push(Finding::good(ABOUT, format!("PostgreSQL {}, encrypted ({tls})", server.version)))
+        }
+        (None, true) => {
+            findings.push(Finding::good(
+                ABOUT,
+                format!("PostgreSQL {}, in clear within this machine", server.version),
+            ));
+        }
+        (None, false) => findings.push(Finding::bad(
+            ABOUT,
+            format!("PostgreSQL {} on another machine, and the connection is not encrypted", server.version),
+            "switch on TLS in PostgreSQL (ssl = on) and add sslmode=verify-full to database.url",
+        )),
+    }
+    if server.read_only {
+        findings.push(Finding::bad(
+            ABOUT,
+            "takes no writes: it is a standby, or set to be read-only",
+            "let database.url lead to the primary, or reset default_transaction_read_only",
+        ));
+    }
+    let durability = [
+        (
+            "synchronous_commit",
+            &server.synchronous_commit,
+            "a commit would not wait for the disk, and could be lost",
+        ),
+        ("fsync", &server.fsync, "a power failure could destroy everything"),
+        ("full_page_writes", &server.full_page_writes, "a power failure could leave torn pages"),
+    ];
+    let off: Vec<_> = durability.into_iter().filter(|(_, value, _)| *value == "off").collect();
+    findings.extend(off.iter().map(|(name, _, so)| {
+        Finding::bad(
+            ABOUT,
+            format!("{name} is off: {so}"),
+            format!("set {name} = on in postgresql.conf, and reload"),
+        )
+    }));
+    if off.is_empty() {
+        let set = durability.map(|(name, value, _)| format!("{name} {value}")).join(", ");
+        findings.push(Finding::good(ABOUT, format!("commits are durable: {set}")));
+    }
+    findings
+}
+
+fn judge_migrations(differences: &[(i64, MigrationState)]) -> Vec<Finding> {
+    let bad = differences.iter().map(|(version, state)| match state {
+        MigrationState::Missing => Finding::bad(MIGRATIONS, format!("{version} has not run"), MIGRATE),
+        MigrationState::Unfinished => Finding::bad(
+            MIGRATIONS,
+            format!("{version} began and did not end"),
+            "see in PostgreSQL's log why; remove its row from saldo._sqlx_migrations, then saldo migrate",
+        ),
+        MigrationState::Changed => Finding::bad(
+            MIGRATIONS,
+            format!("{version} is not the one that has run here"),
+            "use the programs that this database was made with, or a newer release of them",
+        ),
+        MigrationState::Unknown => Finding::bad(
+            MIGRATIONS,
+            format!("{version} has run here, and this program does not know it"),
+            "use programs as new as the database",
+        ),
+    });
+    Finding::all_or(
+        bad.collect(),
+        MIGRATIONS,
+        format!("all have run; the schema has version {}", schema::version()),
+    )
+}
+
+/// The names of keys are no secrets.
+fn judge_keys(used: &[String], vault: Option<&Vault>) -> Option<Finding> {
+    let Some(vault) = vault else {
+        let advice = "set payout.keys as the directory worker has them, to look at this too";
+        return (!used.is_empty()).then(|| {
+            Finding::unknown(
+                KEYS,
+                "payout.keys are not set here: whether all can be read is not known",
+                advice,
+            )
+        });
+    };
+    let missing: Vec<_> = used
+        .iter()
+        .filter(|id| !vault.key_ids().any(|known| known == id.as_str()))
+        .map(String::as_str)
+        .collect();
+    Some(if missing.is_empty() {
+        Finding::good(KEYS, format!("payout.keys has all {} that are in use", used.len()))
+    } else {
+        Finding::bad(
+            KEYS,
+            format!("payout details are encrypted with {}, which payout.keys lacks", missing.join(", ")),
+            "add the key from where it was kept; without it they cannot be read again",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::State;
+    use super::*;
+
+    fn server() -> Server {
+        let on = || "on".to_owned();
+        Server {
+            version: "15.18".to_owned(),
+            version_number: 150_018,
+            tls: None,
+            local: true,
+            role: "saldo_operator".to_owned(),
+            read_only: false,
+            synchronous_commit: on(),
+            fsync: on(),
+            full_page_writes: on(),
+        }
+    }
+
+    fn bad(findings: &[Finding]) -> Vec<&str> {
+        findings
+            .iter()
+            .filter(|finding| finding.state == State::Bad)
+            .map(|finding| finding.what.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn a_sound_server_is_well() {
+        assert!(bad(&judge_server(&server())).is_empty());
+        let remote = Server { tls: Some("TLSv1.3".to_owned()), local: false, ..server() };
+        assert!(bad(&judge_server(&remote)).is_empty());
+    }
+
+    #[test]
+    fn what_can_lose_commits_or_be_listened_to_is_bad() {
+        let off = || "off".to_owned();
+        for (server, says) in [
+            (Server { fsync: off(), ..server() }, "fsync is off"),
+            (Server { full_page_writes: off(), ..server() }, "full_page_writes is off"),
+            (Server { synchronous_commit: off(), ..server() }, "synchronous_commit is off"),
+            (Server { read_only: true, ..server() }, "takes no writes"),
+            (Server { local: false, ..server() }, "not encrypted"),
+            (Server { version_number: 140_009, ..server() }, "is older than 15"),
+        ] {
+            let findings = judge_server(&server);
+            let bad = bad(&findings);
+            assert!(bad.len() == 1 && bad[0].contains(says), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn each_migration_that_differs_is_told_with_what_to_do() {
+        use MigrationState::{Changed, Missing, Unfinished, Unknown};
+        let findings = judge_migrations(&[(3, Changed), (5, Unfinished), (6, Missing), (9, Unknown)]);
+        assert_eq!(
+            bad(&findings),
+            [
+                "3 is not the one that has run here",
+                "5 began and did not end",
+                "6 has not run",
+                "9 has run here, and this program does not know it"
+            ]
+        );
+        assert_eq!(judge_migrations(&[]).len(), 1);
+    }
+
+    #[test]
+    fn a_key_that_is_in_use_and_not_set_is_bad_and_none_at_all_unknown() {
+        let keys = "new:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        let vault: Vault = keys.parse().unwrap();
+        let used = ["new".to_owned(), "old".to_owned()];
+        assert_eq!(judge_keys(&used[..1], Some(&vault)).unwrap().state, State::Good);
+        let lacking = judge_keys(&used, Some(&vault)).unwrap();
+        assert_eq!((lacking.state, lacking.what.contains("with old,")), (State::Bad, true));
+        assert_eq!(judge_keys(&used, None).unwrap().state, State::Unknown);
+        assert!(judge_keys(&[], None).is_none());
+    }
+}
