@@ -20,10 +20,11 @@ use contract::{Commands, CustomerKind, Event, ReasonCode, Received, Refusal, Sig
 use ledger::rules::Refused;
 use ledger::{
     About, AccountKey, Awaited, Books, Commission, CommissionState, Decision, Failure, Item, Named, Naming,
-    Needs, Rules, Shift, Store,
+    Needs, Rules, Shift, Store, read,
 };
 use rust_decimal::Decimal;
 use worker::Handler;
+use worker::metrics::Reading;
 
 /// The commissions worker's rules.
 #[derive(Debug, Clone)]
@@ -105,6 +106,12 @@ impl Handler for Commissions {
         limit: i64,
     ) -> Result<Vec<Arc<Item<CommissionCommand>>>, Failure> {
         store.commissions_due(skip, limit).await
+    }
+
+    /// What is in its hold period, by currency.
+    async fn readings(store: &mut Store) -> Result<Vec<Reading>, Failure> {
+        let pending = read::pending(store.connection()).await?;
+        Ok(pending.iter().map(|pending| Reading::amount("saldo_pending_amount", pending)).collect())
     }
 }
 

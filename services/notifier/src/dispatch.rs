@@ -23,8 +23,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use contract::MerchantId;
 use contract::notification::FailureReason;
+use contract::{MailKind, MerchantId};
 use futures_util::FutureExt as _;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -34,8 +34,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tracing::{info, warn};
 use worker::fault::{self, Point};
+use worker::traces::{SpanKind, Trace, Work};
 use worker::{Access, Beside};
 
+use crate::metrics;
 use crate::smtp::{Accepted, Class, SendFailure, Stage};
 use crate::{Notifier, Unwritable};
 
@@ -93,6 +95,7 @@ enum Next {
 
 impl Dispatcher {
     pub(crate) fn new(notifier: Arc<Notifier>, work: Beside) -> Self {
+        metrics::begin();
         let settings = &notifier.settings;
         let limits = Limits {
             all: RateLimiter::direct(Quota::per_minute(settings.per_minute)),
@@ -195,8 +198,10 @@ impl Dispatcher {
         }
         // Reading what it says and settling what came of it may take as long as the database may.
         let lease = settings.timeout + 2 * self.work.settings.database_timeout + LEASE_MARGIN;
-        let leased =
-            self.access.with(async |store| store.lease_mail(&merchant, retries, lease).await).await?;
+        let leased = self
+            .access
+            .with("lease", async |store| store.lease_mail(&merchant, retries, lease).await)
+            .await?;
         if let Some(mail) = leased {
             fault::reach(Point::Leased);
             self.hand_over(mail).await?;
@@ -210,7 +215,8 @@ impl Dispatcher {
         let shares = if self.leased.is_empty() || most == 1 { vec![most] } else { vec![1, most] };
         for share in shares {
             let busy = self.busy(share);
-            let found = self.access.with(async |store| store.next_mail_of(&busy, retries).await).await?;
+            let found =
+                self.access.with("choose", async |store| store.next_mail_of(&busy, retries).await).await?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -232,29 +238,41 @@ impl Dispatcher {
     async fn hand_over(&mut self, mail: LeasedMail) -> Result<(), Failure> {
         if mail.expired {
             self.access
-                .with(async |store| store.mail_failed(&mail, FailureReason::Expired, None).await)
+                .with("settle", async |store| store.mail_failed(&mail, FailureReason::Expired, None).await)
                 .await?;
+            metrics::settled(metrics::Result::Failed);
             warn!(mail = mail.id, merchant = %mail.merchant, attempts = mail.attempts, "a mail is given up: it could not be handed over in time");
             return Ok(());
         }
-        let written = self.access.with(async |store| store.mail_content(&mail).await).await?;
-        let id = mail.id;
+        let written = self.access.with("read", async |store| store.mail_content(&mail).await).await?;
+        let (id, kind) = (mail.id, mail.kind);
+        let traceparent = written.as_ref().and_then(|written| written.traceparent.as_deref());
+        let trace = traceparent.and_then(Trace::sampled);
         // A panic over one mail must not be the end of all.
         let message = catch_unwind(AssertUnwindSafe(|| self.notifier.write(&mail, written.as_ref())));
         match message.unwrap_or(Err(Unwritable::Panic)) {
             Ok((to, message)) => {
                 let notifier = Arc::clone(&self.notifier);
                 self.leased.insert(id, mail);
+                let traces = self.work.traces.clone();
                 self.sending.spawn(async move {
+                    let since = Instant::now();
                     let sent = AssertUnwindSafe(notifier.send(&to, &message)).catch_unwind().await;
-                    (id, sent.unwrap_or_else(|_| Err(panicked())))
+                    let sent = sent.unwrap_or_else(|_| Err(panicked()));
+                    metrics::talked(since.elapsed());
+                    if let Some(trace) = trace {
+                        traces.add(trace, span(kind, since, &sent));
+                    }
+                    (id, sent)
                 });
             }
             Err(problem) => {
                 warn!(mail = id, %problem, "a mail cannot be written");
                 let answer = Answer { status: None, text: "the mail cannot be written".to_owned() };
                 let pause = self.backoff(mail.attempts);
-                self.access.with(async |store| store.mail_postponed(&mail, &answer, pause).await).await?;
+                self.access
+                    .with("settle", async |store| store.mail_postponed(&mail, &answer, pause).await)
+                    .await?;
             }
         }
         Ok(())
@@ -282,6 +300,7 @@ impl Dispatcher {
             warn!(%failure, "the mail server is away; nothing is sent until it answers");
         }
         self.away = true;
+        metrics::server_away(true);
         self.work.health.trouble(SERVER, failure);
     }
 
@@ -305,13 +324,14 @@ impl Dispatcher {
 
     async fn settle(&mut self, mail: &LeasedMail, outcome: &Outcome) -> Result<(), Failure> {
         let LeasedMail { id, merchant, kind, attempts, .. } = mail;
-        let settled = match outcome {
+        let (settled, result) = match outcome {
             Ok(Accepted { status, answer }) => {
                 fault::reach(Point::Handed);
                 let answer = Answer { status: Some(*status), text: answer.clone() };
-                let settled = self.access.with(async |store| store.mail_sent(mail, &answer).await).await?;
+                let settled =
+                    self.access.with("settle", async |store| store.mail_sent(mail, &answer).await).await?;
                 info!(mail = id, %merchant, %kind, attempts, "a mail is sent");
-                settled
+                (settled, metrics::Result::Sent)
             }
             Err(failure) => {
                 let answer =
@@ -320,22 +340,24 @@ impl Dispatcher {
                 if failure.class == Class::Permanent {
                     let reason = FailureReason::Refused;
                     let fail = async |store: &mut Store| store.mail_failed(mail, reason, Some(&answer)).await;
-                    let settled = self.access.with(fail).await?;
+                    let settled = self.access.with("settle", fail).await?;
                     warn!(mail = id, %merchant, %kind, attempts, %stage, status, "a mail is refused for good");
-                    settled
+                    (settled, metrics::Result::Failed)
                 } else {
                     let pause = match failure.class {
                         Class::Server => self.notifier.settings.probe_interval,
                         _ => self.backoff(*attempts),
                     };
                     let postpone = async |store: &mut Store| store.mail_postponed(mail, &answer, pause).await;
-                    let settled = self.access.with(postpone).await?;
+                    let settled = self.access.with("settle", postpone).await?;
                     info!(mail = id, %merchant, %kind, attempts, %stage, status, "a mail is tried again later");
-                    settled
+                    (settled, metrics::Result::Postponed)
                 }
             }
         };
-        if !settled {
+        if settled {
+            metrics::settled(result);
+        } else {
             warn!(mail = id, "an attempt outlived its lease; another one settles the mail");
         }
         Ok(())
@@ -364,6 +386,7 @@ impl Dispatcher {
                 }
                 self.work.health.fine(SERVER);
                 (self.away, self.server_failures) = (false, 0);
+                metrics::server_away(false);
             }
             Err(failure) => self.server_away(&failure),
         }
@@ -413,6 +436,21 @@ impl Limits {
             return false;
         }
         true
+    }
+}
+
+/// What an attempt to send looks like in its trace.
+fn span(kind: MailKind, since: Instant, sent: &Outcome) -> Work {
+    Work {
+        name: "send mail".into(),
+        kind: SpanKind::Client,
+        since,
+        attributes: vec![("saldo.mail.kind", kind.as_str().into())],
+        error: sent.as_ref().err().map(|failure| match failure.class {
+            Class::Server => "mail server away",
+            Class::Transient => "postponed",
+            Class::Permanent => "refused",
+        }),
     }
 }
 

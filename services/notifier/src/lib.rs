@@ -13,6 +13,7 @@ pub mod dispatch;
 pub mod letter;
 mod line_by_line;
 pub mod message;
+mod metrics;
 pub mod settings;
 pub mod smtp;
 
@@ -22,11 +23,12 @@ use std::time::{Duration, Instant};
 use contract::{Malformed, MalformedReason, MerchantId, WithdrawalId, WithdrawalState};
 use ledger::decide::Verdict;
 use ledger::mail::{LeasedMail, MailRules, Notice, Written};
-use ledger::{Failure, Store};
+use ledger::{Failure, Store, read};
 use lettre::Address;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
+use worker::metrics::Reading;
 use worker::settings::Reader;
 use worker::{Beside, Subscriber};
 
@@ -93,6 +95,7 @@ impl Notifier {
             to: &to,
             message_id: &message_id,
             date: OffsetDateTime::now_utc(),
+            traceparent: written.traceparent.as_deref(),
         };
         let content = Content { subject: &subject, text: &text, html: &html, language: &language };
         let message = message::message(&envelope, &content);
@@ -114,7 +117,7 @@ impl Subscriber for Notifier {
     type Event = Notice;
 
     fn read(body: &[u8]) -> Result<Notice, Malformed> {
-        read(body)
+        hint(body)
     }
 
     async fn record(&self, store: &mut Store, events: &[Arc<Notice>]) -> Result<Vec<Verdict>, Failure> {
@@ -145,6 +148,10 @@ impl Subscriber for Notifier {
         Ok(notices.into_iter().map(Arc::new).collect())
     }
 
+    async fn readings(store: &mut Store) -> Result<Vec<Reading>, Failure> {
+        Ok(metrics::readings(read::mail_backlog(store.connection()).await?))
+    }
+
     async fn beside(self: Arc<Self>, work: Beside) {
         Dispatcher::new(self, work).run().await;
     }
@@ -155,7 +162,7 @@ fn unknown() -> Malformed {
 }
 
 /// Reads as much of an event as has to be known of it; what later versions add is nobody's business here.
-fn read(body: &[u8]) -> Result<Notice, Malformed> {
+fn hint(body: &[u8]) -> Result<Notice, Malformed> {
     #[derive(Deserialize)]
     struct Event {
         #[serde(rename = "type")]
@@ -187,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_event_is_read_for_what_it_is_about() {
-        let notice = read(EVENT.as_bytes()).unwrap();
+        let notice = hint(EVENT.as_bytes()).unwrap();
         assert_eq!((notice.merchant.as_str(), notice.state), ("acme", WithdrawalState::Paid));
     }
 
@@ -202,7 +209,7 @@ mod tests {
             ("withdrawal.paid", "commission.credited", MalformedReason::UnknownType),
         ] {
             let body = EVENT.replace(from, to);
-            assert_eq!(read(body.as_bytes()).unwrap_err().reason, reason, "{to}");
+            assert_eq!(hint(body.as_bytes()).unwrap_err().reason, reason, "{to}");
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Envelope<'a> {
     pub message_id: &'a str,
     /// When it was written, to the second.
     pub date: OffsetDateTime,
+    /// The trace context of what it tells, carried on.
+    pub traceparent: Option<&'a str>,
 }
 
 /// What it says.
@@ -65,6 +67,9 @@ pub fn message(envelope: &Envelope<'_>, content: &Content<'_>) -> Vec<u8> {
     headers.insert_raw(text_header("Auto-Submitted", "auto-generated"));
     headers.insert_raw(text_header("X-Auto-Response-Suppress", "All"));
     headers.insert_raw(text_header("Content-Language", content.language));
+    if let Some(traceparent) = envelope.traceparent {
+        headers.insert_raw(text_header("traceparent", traceparent));
+    }
     headers.set(MIME_VERSION_1_0);
     let parts = MultiPart::alternative()
         .boundary(BOUNDARY)
@@ -145,6 +150,7 @@ mod tests {
         let reply_to = "help@example.org".parse().unwrap();
         let to = recipient("bob@example.net").unwrap();
         let envelope = Envelope {
+            traceparent: None,
             from: &from,
             reply_to: Some(&reply_to),
             to: &to,

@@ -27,11 +27,12 @@ use contract::{
 };
 use ledger::rules::Refused;
 use ledger::{
-    Account, AccountKey, Awaited, Books, CustomerKey, Decision, Merchant, Named, Naming, Needs,
-    PayoutSnapshot, Posting, Rules, Shift, Step, Transition, Withdrawal, minimum,
+    Account, AccountKey, Awaited, Books, CustomerKey, Decision, Failure, Merchant, Named, Naming, Needs,
+    PayoutSnapshot, Posting, Rules, Shift, Step, Store, Transition, Withdrawal, minimum, read,
 };
 use rust_decimal::Decimal;
 use worker::Handler;
+use worker::metrics::Reading;
 
 /// The withdrawals worker's rules.
 #[derive(Debug, Clone)]
@@ -40,7 +41,13 @@ pub struct Withdrawals {
     pub patience: Duration,
 }
 
-impl Handler for Withdrawals {}
+impl Handler for Withdrawals {
+    /// What open withdrawals hold, by currency.
+    async fn readings(store: &mut Store) -> Result<Vec<Reading>, Failure> {
+        let held = read::held(store.connection()).await?;
+        Ok(held.iter().map(|held| Reading::amount("saldo_held_amount", held)).collect())
+    }
+}
 
 impl Rules for Withdrawals {
     type Command = WithdrawalCommand;

@@ -29,6 +29,19 @@ pub enum MalformedReason {
 }
 
 impl MalformedReason {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::NotJson,
+        Self::NotCloudEvents,
+        Self::UnknownType,
+        Self::InvalidData,
+        Self::TooLarge,
+        Self::InvalidProperties,
+        Self::RoutingKeyMismatch,
+        Self::IdempotencyConflict,
+        Self::Culprit,
+    ];
+
     /// The code in the dead letter's header.
     pub fn code(self) -> &'static str {
         match self {

@@ -14,6 +14,7 @@ use contract::{
     Commands, ContentHash, Event, KeyHash, Malformed, MalformedReason, Received, Refusal, Timestamp,
 };
 
+use crate::tally::{Fate, Tally};
 use crate::{Awaited, Books, Decision, Rules};
 
 /// A command of a batch.
@@ -98,6 +99,8 @@ pub struct Plan<C> {
     pub events: Vec<Event>,
     /// Whether a merchant or customer became known: what is parked for it can be decided.
     pub arrivals: bool,
+    /// What became of the commands, those included that had been parked.
+    pub tally: Tally,
     /// The books after the batch.
     pub books: Books,
 }
@@ -112,6 +115,7 @@ pub struct Deciding<'s, R: Rules> {
     events: Vec<Event>,
     waiting: HashMap<Awaited, Vec<Arc<Item<R::Command>>>>,
     arrivals: bool,
+    tally: Tally,
     not_due: HashSet<KeyHash>,
     seen: HashMap<KeyHash, ContentHash>,
     verdicts: Vec<(KeyHash, Verdict)>,
@@ -158,6 +162,7 @@ impl<'s, R: Rules> Deciding<'s, R> {
             events: Vec::new(),
             waiting,
             arrivals: false,
+            tally: Tally::default(),
             not_due: HashSet::new(),
             seen: HashMap::new(),
             verdicts: Vec::new(),
@@ -191,6 +196,7 @@ impl<'s, R: Rules> Deciding<'s, R> {
             records: self.records,
             events: self.events,
             arrivals: self.arrivals,
+            tally: self.tally,
             books: self.books,
         }
     }
@@ -214,15 +220,29 @@ impl<'s, R: Rules> Deciding<'s, R> {
                 if item.origin != ItemOrigin::Due {
                     self.republish(&item.received, outcome);
                 }
+                self.count_repeat(item);
                 Verdict::Repeated
             }
-            (Some(Stored { outcome: None, .. }), _) if delivered => Verdict::Parked,
-            (_, Some(_)) => Verdict::Decided,
+            (Some(Stored { outcome: None, .. }), _) if delivered => {
+                self.count_repeat(item);
+                Verdict::Parked
+            }
+            (_, Some(_)) => {
+                self.count_repeat(item);
+                Verdict::Decided
+            }
             (_, None) => {
                 self.seen.insert(key, content);
                 self.decide_one(Arc::clone(item));
                 Verdict::Decided
             }
+        }
+    }
+
+    /// What a scan finds twice is nobody's repeat.
+    fn count_repeat(&mut self, item: &Item<R::Command>) {
+        if item.origin == ItemOrigin::Delivered {
+            self.tally.add(item.received.command.message_type(), &Fate::Repeated);
         }
     }
 
@@ -235,6 +255,9 @@ impl<'s, R: Rules> Deciding<'s, R> {
             match self.rules.decide(&item.received, &mut self.books) {
                 Decision::Done { account, events } => {
                     let entry = self.books.changes().entries.get(entries).map(|entry| entry.id.number);
+                    if let Some(event) = events.first() {
+                        self.tally.told(item.received.command.message_type(), &event.name);
+                    }
                     self.record(item, account, entry, events);
                 }
                 Decision::Refused(refusal) => self.refuse(item, &refusal),
@@ -263,6 +286,7 @@ impl<'s, R: Rules> Deciding<'s, R> {
     }
 
     fn refuse(&mut self, item: Arc<Item<R::Command>>, refusal: &Refusal) {
+        self.tally.add(item.received.command.message_type(), &Fate::Refused(refusal.code));
         let refused = self.rules.refused(&item.received, refusal, &self.books);
         self.record(item, refused.account, None, vec![refused.event]);
     }
@@ -302,8 +326,12 @@ impl<'s, R: Rules> Deciding<'s, R> {
         for (awaited, items) in std::mem::take(&mut self.waiting) {
             for item in items {
                 keys.insert(item.received.hash);
+                let was_parked = matches!(item.origin, ItemOrigin::Parked { .. });
+                if !was_parked {
+                    self.tally.add(item.received.command.message_type(), &Fate::Parked);
+                }
                 self.records.push(Record {
-                    was_parked: matches!(item.origin, ItemOrigin::Parked { .. }),
+                    was_parked,
                     account: None,
                     entry: None,
                     outcome: None,

@@ -19,6 +19,7 @@ pub mod read;
 pub mod rules;
 pub mod schema;
 pub mod store;
+pub mod tally;
 pub mod treasury;
 pub mod vault;
 pub mod withdrawal;

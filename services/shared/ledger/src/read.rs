@@ -23,7 +23,7 @@ mod verify;
 mod withdrawals;
 
 pub use accounts::{Balance, BalanceAt, Totals, balances, balances_at, balances_of, totals};
-pub use backlog::{Backlog, backlogs};
+pub use backlog::{Backlog, MailBacklog, Outstanding, backlogs, held, mail_backlog, pending};
 pub use chain::{Chain, ChainFault, verify_chain};
 pub use customers::{
     Customer, CustomerSort, CustomersFrom, CustomersPage, CustomersWanted, customer, customers,

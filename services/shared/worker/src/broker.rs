@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contract::{CONTENT_TYPE, Event};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
@@ -13,6 +13,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
+use crate::metrics;
 use crate::submit::Command;
 use crate::topology;
 
@@ -78,6 +79,19 @@ pub enum BrokerError {
     /// Confirms are off, which no channel of this module has.
     #[error("the broker was not asked to confirm")]
     Unconfirmed,
+}
+
+impl BrokerError {
+    /// As metrics name it.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Lost(_) => "lost",
+            Self::Url | Self::RoutingKey | Self::Unconfirmed => "misuse",
+            Self::Silent { .. } => "timeout",
+            Self::Refused(_) => "refused",
+            Self::Unroutable(_) => "unroutable",
+        }
+    }
 }
 
 /// Connects, with a name that operators see in the management pages.
@@ -179,9 +193,14 @@ impl Publisher {
     /// # Errors
     /// At least one was not confirmed; the others may have been.
     pub async fn publish(&self, messages: &[Outgoing<'_>]) -> Result<(), BrokerError> {
-        if messages.is_empty() {
-            return Ok(());
-        }
+        let Some(first) = messages.first() else { return Ok(()) };
+        let began = Instant::now();
+        let published = self.publish_in_time(messages).await;
+        metrics::published(first.exchange, messages.len(), began.elapsed(), published.as_ref().err());
+        published
+    }
+
+    async fn publish_in_time(&self, messages: &[Outgoing<'_>]) -> Result<(), BrokerError> {
         let Ok(published) = timeout(self.timeout, self.publish_and_wait(messages)).await else {
             let blocked = self.connection.status().blocked();
             return Err(BrokerError::Silent { after: self.timeout, blocked });

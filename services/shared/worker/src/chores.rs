@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::decide::Verdict;
+use ledger::read;
 use ledger::{BatchId, Failure, Store};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 use crate::broker::{BrokerError, Outgoing, Publisher};
 use crate::desk::{Desk, Found, Work};
 use crate::lane::{End, Shared};
+use crate::metrics::{self, Gauges, Retry};
 use crate::supervisor::OpenError;
 
 /// Batches, or commands, looked at in one round.
@@ -29,6 +31,7 @@ pub(crate) struct Chores<D> {
     shared: Arc<Shared>,
     desk: D,
     publisher: Publisher,
+    gauges: Gauges,
 }
 
 /// Why a round did not get through.
@@ -68,7 +71,7 @@ impl From<Trouble> for OpenError {
 
 impl<D: Desk> Chores<D> {
     pub(crate) fn new(shared: Arc<Shared>, desk: D, publisher: Publisher) -> Self {
-        Self { shared, desk, publisher }
+        Self { shared, desk, publisher, gauges: Gauges::default() }
     }
 
     /// Works until the session ends.
@@ -83,6 +86,7 @@ impl<D: Desk> Chores<D> {
         let mut sweep = every(settings.sweep_interval);
         let mut parked = every(settings.parked_interval);
         let mut due = every(settings.due_interval);
+        let mut measure = every(settings.metrics_interval);
         let end = loop {
             let done = tokio::select! {
                 // Not biased: when one chore takes longer than its interval, the others still get their turn.
@@ -91,11 +95,13 @@ impl<D: Desk> Chores<D> {
                 _ = sweep.tick() => self.sweep(shared.settings.sweep_age).await,
                 _ = parked.tick() => self.decide_all(Work::Parked).await,
                 _ = due.tick() => self.decide_all(Work::Due).await,
+                _ = measure.tick() => self.measure().await,
             };
             match done {
                 Ok(()) => shared.health.fine(NAME),
                 Err(Trouble::Ledger(failure)) => {
                     shared.health.trouble(NAME, &failure);
+                    metrics::retried(Retry::Chores);
                     warn!(%failure, "the ledger is not available for chores");
                 }
                 Err(Trouble::Refused(error)) => warn!(%error, "events wait for a subscriber's full queue"),
@@ -124,7 +130,7 @@ impl<D: Desk> Chores<D> {
         let mut last = None;
         loop {
             let find = async |store: &mut Store| store.unpublished(D::WORKER, age, last, ROUND).await;
-            let batches = self.desk.access().with(find).await?;
+            let batches = self.desk.access().with("sweep", find).await?;
             for batch in &batches {
                 match self.publish_again(*batch).await {
                     // One merchant's full subscriber must not hold back the others' events.
@@ -140,7 +146,8 @@ impl<D: Desk> Chores<D> {
     }
 
     async fn publish_again(&mut self, batch: BatchId) -> Result<(), Trouble> {
-        let unpublished = self.desk.access().with(async |store| store.events_of(batch).await).await?;
+        let unpublished =
+            self.desk.access().with("sweep", async |store| store.events_of(batch).await).await?;
         let events: Vec<_> = unpublished.events.iter().map(Outgoing::event).collect();
         self.publisher.publish(&events).await?;
         self.mark(&[batch]).await?;
@@ -178,6 +185,7 @@ impl<D: Desk> Chores<D> {
             return Ok(0);
         }
         let settlement = self.desk.settle(items, &[]).await?;
+        metrics::settled(&settlement);
         let stuck = settlement.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Dead(_))).count();
         if stuck > 0 {
             // There is no delivery to dead-letter; it stays where it is, for a person to look at.
@@ -195,7 +203,17 @@ impl<D: Desk> Chores<D> {
         Ok(items.len() - settlement.verdicts.iter().filter(left).count())
     }
 
+    /// Shows how much waits.
+    async fn measure(&mut self) -> Result<(), Trouble> {
+        let find = async |store: &mut Store| Ok(read::backlogs(store.connection(), Some(D::WORKER)).await?);
+        let backlog = self.desk.access().with("measure", find).await?.pop();
+        let mut readings = self.desk.readings().await?;
+        readings.extend(metrics::backlog(backlog.as_ref()));
+        self.gauges.show(readings);
+        Ok(())
+    }
+
     async fn mark(&mut self, batches: &[BatchId]) -> Result<(), Trouble> {
-        Ok(self.desk.access().with(async |store| store.mark_published(batches).await).await?)
+        Ok(self.desk.access().with("mark", async |store| store.mark_published(batches).await).await?)
     }
 }

@@ -10,6 +10,7 @@ use ledger::{BatchId, Failure, Item, Settled};
 use crate::Handler;
 use crate::desk::{Access, Desk, Found, Work};
 use crate::intake::{Arrived, Intake};
+use crate::metrics::Reading;
 
 /// A command worker's rules at work.
 #[derive(Debug)]
@@ -44,7 +45,9 @@ impl<H: Handler> Desk for Clerk<H> {
         published: &[BatchId],
     ) -> Result<Settled, Failure> {
         let rules = &*self.rules;
-        self.access.with(async |store| store.carry_out(rules, items, waiters, published).await).await
+        self.access
+            .with("settle", async |store| store.carry_out(rules, items, waiters, published).await)
+            .await
     }
 
     async fn find(&mut self, work: Work, skip: i64, limit: i64) -> Result<Found<Self::Item>, Failure> {
@@ -56,7 +59,11 @@ impl<H: Handler> Desk for Clerk<H> {
             }
             Work::Due => Ok(Found { items: H::due(store, skip, limit).await?, unreadable: 0 }),
         };
-        self.access.with(find).await
+        self.access.with("scan", find).await
+    }
+
+    async fn readings(&mut self) -> Result<Vec<Reading>, Failure> {
+        self.access.with("measure", async |store| H::readings(store).await).await
     }
 
     fn seal_letter(&self, body: &[u8]) -> Option<Sealed> {

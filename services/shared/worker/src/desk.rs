@@ -5,18 +5,21 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Instant;
 
 use contract::{Event, Malformed, MalformedReason};
 use futures_util::FutureExt as _;
 use lapin::message::Delivery;
 use ledger::decide::Verdict;
-use ledger::store::Waiters;
+use ledger::store::{Steps, Waiters};
+use ledger::tally::Tally;
 use ledger::vault::Sealed;
 use ledger::{BatchId, Failure, Settled, Store};
 use tokio::time::timeout;
 use tracing::debug;
 
 use crate::intake::{Arrived, Intake};
+use crate::metrics::{self, Reading, Retry, Server};
 use crate::settings::Settings;
 
 /// How often items are settled again in one transaction. Repeats and culprits take one try more, and a race is decided by
@@ -84,10 +87,12 @@ pub(crate) trait Desk: Debug + Send + Sync + 'static {
                         )));
                     }
                     Err(Failure::Culprit { .. }) => {
+                        metrics::retried(Retry::Split);
                         let (first, second) = part.split_at(part.len() / 2);
                         parts.extend([(second, waiters, 0), (first, waiters, 0)]);
                     }
                     Err(Failure::Raced) if races < RACES => {
+                        metrics::retried(Retry::Race);
                         debug!(commands = part.len(), races, "a repeat, a race or a culprit: deciding again");
                         parts.push((part, waiters, races + 1));
                     }
@@ -115,6 +120,12 @@ pub(crate) trait Desk: Debug + Send + Sync + 'static {
         limit: i64,
     ) -> impl Future<Output = Result<Found<Self::Item>, Failure>> + Send;
 
+    /// Figures to show, besides those of every worker.
+    ///
+    /// # Errors
+    /// The database's.
+    fn readings(&mut self) -> impl Future<Output = Result<Vec<Reading>, Failure>> + Send;
+
     /// See [`crate::Handler::seal_letter`].
     fn seal_letter(&self, _body: &[u8]) -> Option<Sealed> {
         None
@@ -132,6 +143,10 @@ pub(crate) struct Settlement {
     pub(crate) events: Vec<Event>,
     /// Whether a merchant or customer became known: what is parked for it can be decided.
     pub(crate) arrivals: bool,
+    /// What became of commands.
+    pub(crate) tally: Tally,
+    /// How long the steps of each transaction took.
+    pub(crate) steps: Vec<Steps>,
 }
 
 impl Settlement {
@@ -140,6 +155,8 @@ impl Settlement {
         self.verdicts.extend(settled.verdicts);
         self.events.extend(settled.events);
         self.arrivals |= settled.arrivals;
+        self.tally.merge(&settled.tally);
+        self.steps.extend(settled.steps);
     }
 }
 
@@ -167,12 +184,14 @@ pub struct Access {
     ledger: ledger::store::Settings,
     settings: Arc<Settings>,
     store: Option<Store>,
+    /// Whether there was one.
+    connected: bool,
 }
 
 impl Access {
     /// Nothing is connected yet.
     pub fn new(ledger: ledger::store::Settings, settings: Arc<Settings>) -> Self {
-        Self { ledger, settings, store: None }
+        Self { ledger, settings, store: None, connected: false }
     }
 
     /// Makes the connection, if there is none: a new one only after its schema was checked.
@@ -183,12 +202,15 @@ impl Access {
         if self.store.is_none() {
             let opened = timeout(self.settings.connect_timeout, Store::open(&self.ledger)).await;
             self.store = Some(opened.unwrap_or_else(|_| Err(no_answer()))?);
+            if std::mem::replace(&mut self.connected, true) {
+                metrics::reconnected(Server::Database);
+            }
         }
         Ok(())
     }
 
-    /// Does something with the ledger, for as long as `database.timeout` at most. A panic is the fault of what was to be
-    /// done.
+    /// Does something with the ledger, which metrics name so, for as long as `database.timeout` at most. A panic is the
+    /// fault of what was to be done.
     ///
     /// # Errors
     /// What came of it, or there was no answer in time. The connection is forgotten where it is of no more use, or its
@@ -196,12 +218,15 @@ impl Access {
     /// been repaired.
     pub async fn with<T>(
         &mut self,
+        operation: &'static str,
         work: impl AsyncFnOnce(&mut Store) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         self.connect().await?;
         let store = self.store.as_mut().ok_or_else(no_answer)?;
+        let began = Instant::now();
         let done =
             timeout(self.settings.database_timeout, AssertUnwindSafe(work(store)).catch_unwind()).await;
+        metrics::used_ledger(operation, began.elapsed());
         let result = match done {
             Ok(Ok(result)) => result,
             Ok(Err(_panic)) => {

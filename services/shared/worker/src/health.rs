@@ -1,4 +1,4 @@
-//! Health as others see it: `/livez` and `/readyz`.
+//! How a worker is, as others see it: `/livez`, `/readyz` and `/metrics`.
 //!
 //! Live means that the process answers. Ready means that commands are being consumed and nothing is in
 //! trouble; whoever is in trouble says so here and takes it back when it is over.
@@ -8,12 +8,16 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::metrics;
 
 /// What keeps the worker from being ready, by who has the trouble.
 #[derive(Debug, Clone)]
@@ -41,6 +45,11 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether nothing is the matter.
+    fn ready(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     fn report(&self) -> (StatusCode, Value) {
         let troubles = self.lock().clone();
         let ready = troubles.is_empty();
@@ -58,15 +67,26 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// Answers until stopped.
-pub(crate) async fn serve(listener: TcpListener, health: Health, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    health: Health,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) {
     let router = Router::new()
         .route("/livez", get(|| async { Json(json!({ "live": true })) }))
         .route("/readyz", get(readyz))
-        .with_state(health);
+        .with_state(health.clone())
+        .route("/metrics", get(async move || text(metrics::render(&metrics, health.ready()))));
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the health endpoint has stopped");
     }
+}
+
+/// As Prometheus reads it.
+fn text(metrics: String) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics)
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, Json<Value>) {

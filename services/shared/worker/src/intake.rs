@@ -13,10 +13,12 @@ use lapin::types::{AMQPValue, FieldTable};
 use ledger::Item;
 use ledger::decide::ItemOrigin;
 use ledger::vault::Sealed;
+use serde::Deserialize;
 use time::{Duration, OffsetDateTime};
 
 use crate::broker::Outgoing;
 use crate::topology;
+use crate::traces::Trace;
 use crate::watch::DeadLetter;
 
 /// How far a put's `time` may be ahead of the clock: clocks differ a little. What is further ahead would keep every
@@ -39,6 +41,11 @@ pub(crate) struct Arrived<I> {
     pub(crate) tag: u64,
     /// How often the broker had delivered it before, says the broker.
     pub(crate) deliveries: u64,
+    /// When it was published: by the broker's clock where it is set to note that (`timestamp_in_ms`), else by the
+    /// publisher's (AMQP `timestamp`). Believed by nothing but metrics.
+    pub(crate) published_at: Option<OffsetDateTime>,
+    /// The trace that it belongs to, if it is sampled.
+    pub(crate) trace: Option<Trace>,
     /// What was understood, or why nothing was.
     pub(crate) item: Result<Arc<I>, Malformed>,
     /// What a dead letter needs.
@@ -58,16 +65,21 @@ pub(crate) struct Letter {
 impl<C: Commands> Arrived<Item<C>> {
     /// Reads a command.
     pub(crate) fn command(delivery: Delivery, intake: Intake) -> Self {
-        Self::read(delivery, topology::COMMANDS, |body, routing_key, properties| {
+        let mut arrived = Self::read(delivery, topology::COMMANDS, |body, routing_key, properties| {
             intake.read(body, routing_key, properties)
-        })
+        });
+        let item = arrived.item.as_ref().ok();
+        arrived.trace = item.and_then(|item| item.received.traceparent.as_deref()).and_then(Trace::sampled);
+        arrived
     }
 }
 
 impl<E> Arrived<E> {
     /// Reads an event. Only workers may publish them, so that nothing is asked of its properties.
     pub(crate) fn event(delivery: Delivery, read: impl FnOnce(&[u8]) -> Result<E, Malformed>) -> Self {
-        Self::read(delivery, topology::EVENTS, |body, _, _| read(body).map(Arc::new))
+        let mut arrived = Self::read(delivery, topology::EVENTS, |body, _, _| read(body).map(Arc::new));
+        arrived.trace = traceparent(&arrived.letter.body).as_deref().and_then(Trace::sampled);
+        arrived
     }
 
     fn read(
@@ -76,6 +88,7 @@ impl<E> Arrived<E> {
         read: impl FnOnce(&Arc<[u8]>, &str, &BasicProperties) -> Result<Arc<E>, Malformed>,
     ) -> Self {
         let deliveries = deliveries(&delivery);
+        let published_at = published_at(&delivery.properties);
         let body: Arc<[u8]> = delivery.data.into();
         let routing_key = delivery.routing_key.to_string();
         let item = if delivery.exchange.as_str() == exchange {
@@ -98,8 +111,27 @@ impl<E> Arrived<E> {
             kept = kept.with_correlation_id(id.clone());
         }
         let letter = Letter { body, routing_key, properties: kept };
-        Self { tag: delivery.delivery_tag, deliveries, item, letter }
+        Self { tag: delivery.delivery_tag, deliveries, published_at, trace: None, item, letter }
     }
+}
+
+/// The trace that an event carries on.
+fn traceparent(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Envelope {
+        traceparent: Option<String>,
+    }
+    serde_json::from_slice::<Envelope>(body).ok()?.traceparent
+}
+
+fn published_at(properties: &BasicProperties) -> Option<OffsetDateTime> {
+    let headers = properties.headers().as_ref();
+    let brokers = headers.and_then(|headers| headers.inner().get("timestamp_in_ms"));
+    if let Some(AMQPValue::LongLongInt(milliseconds)) = brokers {
+        return OffsetDateTime::from_unix_timestamp_nanos(i128::from(*milliseconds) * 1_000_000).ok();
+    }
+    let publishers = (*properties.timestamp())?;
+    OffsetDateTime::from_unix_timestamp(i64::try_from(publishers).ok()?).ok()
 }
 
 /// The broker's own count. On a first delivery the header, if there is one, is the publisher's.

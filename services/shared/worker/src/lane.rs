@@ -36,8 +36,10 @@ use crate::desk::{Desk, Settlement};
 use crate::fault::{self, Point};
 use crate::health::Health;
 use crate::intake::{Arrived, Intake};
+use crate::metrics::{self, Retry, Taken};
 use crate::settings::Settings;
 use crate::topology;
+use crate::traces::Traces;
 
 /// A delivery that came back this often goes alone: something in it may kill connections or processes.
 const SUSPICIOUS_DELIVERIES: u64 = 3;
@@ -51,6 +53,7 @@ const REFUSALS: usize = 3;
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) health: Health,
+    pub(crate) traces: Traces,
     /// Cancelled when the process is to end.
     pub(crate) shutdown: CancellationToken,
     /// Cancelled when the session is to end.
@@ -102,6 +105,7 @@ pub(crate) struct Lane<D> {
     channel: Channel,
     consumer: Consumer,
     publisher: Publisher,
+    queue: Arc<str>,
     dead_queue: String,
     /// Batches whose events are out and which are not marked yet.
     published: Vec<BatchId>,
@@ -124,13 +128,23 @@ impl<D: Desk> Lane<D> {
         let prefetch = if shared.careful { 1 } else { settings.prefetch() };
         channel.basic_qos(prefetch, BasicQosOptions::default()).await?;
         let name = format!("lane {number}");
-        let (queue, tag) = (topology::queue(D::WORKER), format!("{} {name}", D::WORKER));
+        let (queue, tag) = (Arc::<str>::from(topology::queue(D::WORKER)), format!("{} {name}", D::WORKER));
         let options = BasicConsumeOptions::default();
         let consumer = channel
-            .basic_consume(queue.as_str().into(), tag.as_str().into(), options, FieldTable::default())
+            .basic_consume((*queue).into(), tag.as_str().into(), options, FieldTable::default())
             .await?;
         let dead_queue = topology::dead_queue(D::WORKER);
-        Ok(Self { name, shared, desk, channel, consumer, publisher, dead_queue, published: Vec::new() })
+        Ok(Self {
+            name,
+            shared,
+            desk,
+            channel,
+            consumer,
+            publisher,
+            queue,
+            dead_queue,
+            published: Vec::new(),
+        })
     }
 
     /// Works until the session ends.
@@ -141,6 +155,7 @@ impl<D: Desk> Lane<D> {
             }
         };
         self.mark_published().await;
+        metrics::oldest_under_way(&self.name, None);
         self.shared.health.fine(&self.name);
         end
     }
@@ -152,14 +167,19 @@ impl<D: Desk> Lane<D> {
         if returned >= SUSPICIOUS_DELIVERIES && !self.shared.careful {
             return Err(End::Suspicious);
         }
+        let taken = Taken::now(&self.queue, &self.name, &batch);
         fault::reach(Point::Received);
         let items: Vec<_> = batch.iter().filter_map(|arrived| arrived.item.as_ref().ok()).cloned().collect();
         let settlement = self.settle(&items).await?;
+        taken.committed(&batch);
+        metrics::settled(&settlement);
         fault::reach(Point::Committed);
         self.publish(&batch, &settlement).await?;
         fault::reach(Point::Published);
         let last = batch.last().map_or(0, |arrived| arrived.tag);
         self.channel.basic_ack(last, BasicAckOptions { multiple: true }).await?;
+        taken.acked(&batch);
+        self.shared.traces.worked(&self.queue, taken.at, &batch, &settlement.verdicts);
         self.shared.acked.fetch_add(batch.len() as u64, Ordering::Relaxed);
         debug!(lane = self.name, commands = batch.len(), events = settlement.events.len(), "batch settled");
         if settlement.arrivals || settlement.verdicts.contains(&Verdict::Parked) {
@@ -177,6 +197,7 @@ impl<D: Desk> Lane<D> {
         } else {
             // Idle: there may be no next batch for a long time.
             self.mark_published().await;
+            metrics::oldest_under_way(&self.name, None);
             tokio::select! {
                 biased;
                 () = self.shared.session.cancelled() => return Err(End::Stopped),
@@ -230,6 +251,7 @@ impl<D: Desk> Lane<D> {
                 Err(failure) => failure,
             };
             self.shared.health.trouble(&self.name, &failure);
+            metrics::retried(Retry::Ledger);
             warn!(lane = self.name, %failure, commands = items.len(), "the ledger is not available, trying again");
             if held && began.elapsed() >= self.shared.settings.give_back_after {
                 info!(lane = self.name, "returning the commands to the queue until the ledger is available");
@@ -267,6 +289,7 @@ impl<D: Desk> Lane<D> {
                 })
                 .collect();
             self.publish_letters(&letters).await?;
+            metrics::dead_letters(dead.iter().map(|(_, why, _)| why.reason));
             let mut reasons: Vec<_> = dead.iter().map(|(_, why, _)| why.reason.code()).collect();
             reasons.sort_unstable();
             reasons.dedup();
@@ -291,6 +314,7 @@ impl<D: Desk> Lane<D> {
                 Err(error) => return Err(error.into()),
             };
             self.shared.health.trouble(&self.name, &error);
+            metrics::retried(Retry::Letters);
             warn!(lane = self.name, %error, "dead letters are not taken, trying again");
             tokio::select! {
                 () = self.shared.shutdown.cancelled() => return Err(End::Stopped),
@@ -307,6 +331,7 @@ impl<D: Desk> Lane<D> {
             match self.publisher.publish(&events).await {
                 Ok(()) => return Ok(true),
                 Err(error @ BrokerError::Refused(_)) => {
+                    metrics::retried(Retry::Events);
                     warn!(lane = self.name, %error, "events refused, trying again");
                     tokio::time::sleep(pauses.pause()).await;
                 }
@@ -330,7 +355,8 @@ impl<D: Desk> Lane<D> {
             return;
         }
         let published = std::mem::take(&mut self.published);
-        let marked = self.desk.access().with(async |store| store.mark_published(&published).await).await;
+        let marked =
+            self.desk.access().with("mark", async |store| store.mark_published(&published).await).await;
         if let Err(failure) = marked {
             warn!(lane = self.name, %failure, "published batches could not be marked; the sweep repeats them");
         }

@@ -14,6 +14,7 @@ mod health;
 mod intake;
 mod lane;
 pub mod management;
+pub mod metrics;
 mod recorder;
 pub mod settings;
 pub mod submit;
@@ -21,6 +22,7 @@ mod supervisor;
 mod telemetry;
 mod thread;
 pub mod topology;
+pub mod traces;
 pub mod watch;
 
 use std::future::Future;
@@ -34,8 +36,10 @@ use contract::Malformed;
 use ledger::decide::Verdict;
 use ledger::vault::Sealed;
 use ledger::{Failure, Item, Rules, Store};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -48,11 +52,13 @@ pub use crate::health::Health;
 /// Of every program that links this crate. A command is many small texts, made by one thread and dropped by another.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use crate::metrics::Reading;
 use crate::recorder::Recorder;
 use crate::settings::{Reader, Settings};
 use crate::supervisor::Supervisor;
+use crate::traces::Traces;
 
-/// How long health questions under way may take when the worker stops.
+/// How long questions under way, and the last spans, may take when the worker stops.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// A worker: its rules, what time makes due, and what may lie in a queue of dead letters in clear.
@@ -64,6 +70,11 @@ pub trait Handler: Rules + std::fmt::Debug {
         _skip: i64,
         _limit: i64,
     ) -> impl Future<Output = Result<Vec<Arc<Item<Self::Command>>>, Failure>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
+    /// Figures of the ledger that this worker shows in its metrics. By default none.
+    fn readings(_store: &mut Store) -> impl Future<Output = Result<Vec<Reading>, Failure>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
 
@@ -116,6 +127,11 @@ pub trait Subscriber: std::fmt::Debug + Send + Sync + 'static {
         limit: i64,
     ) -> impl Future<Output = Result<Vec<Arc<Self::Event>>, Failure>> + Send;
 
+    /// Figures of the ledger that this worker shows in its metrics. By default none.
+    fn readings(_store: &mut Store) -> impl Future<Output = Result<Vec<Reading>, Failure>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+
     /// What it does besides, whether the broker is there or not, until it is told to stop.
     fn beside(self: Arc<Self>, work: Beside) -> impl Future<Output = ()> + Send;
 }
@@ -129,6 +145,8 @@ pub struct Beside {
     pub settings: Arc<Settings>,
     /// Where it says what troubles it.
     pub health: Health,
+    /// Where its spans go.
+    pub traces: Traces,
     /// Cancelled when the process is to end.
     pub shutdown: CancellationToken,
 }
@@ -167,21 +185,31 @@ where
     let arguments = Arguments::parse();
     let (made, settings, ledger, runtime) = match prepare(name, arguments.config.as_deref(), build) {
         Ok(prepared) => prepared,
-        Err(problem) => {
-            use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "{name}: {problem}");
-            return ExitCode::FAILURE;
-        }
+        Err(problem) => return unusable(name, &problem),
     };
     telemetry::start(&settings);
+    let _inside = runtime.enter();
+    let started = metrics::start(name).map_err(|error| error.to_string());
+    let (metrics, (traces, exporting)) =
+        match started.and_then(|metrics| Ok((metrics, Traces::start(name, &settings)?))) {
+            Ok(started) => started,
+            Err(problem) => return unusable(name, &problem),
+        };
     let work = Beside {
         ledger,
         settings: Arc::new(settings),
         health: Health::starting(),
+        traces,
         shutdown: CancellationToken::new(),
     };
     let (desk, beside) = begin(Arc::new(made), work.clone());
-    runtime.block_on(run(name, desk, work, beside))
+    runtime.block_on(run(name, desk, work, beside, metrics, exporting))
+}
+
+fn unusable(name: &str, problem: &str) -> ExitCode {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{name}: {problem}");
+    ExitCode::FAILURE
 }
 
 /// Everything that can be wrong before the worker starts.
@@ -205,8 +233,10 @@ async fn run<D: Desk>(
     desk: impl Fn(Access) -> D,
     work: Beside,
     beside: impl Future<Output = ()> + Send,
+    metrics: PrometheusHandle,
+    exporting: Option<JoinHandle<()>>,
 ) -> ExitCode {
-    let Beside { ledger, settings, health, shutdown } = work;
+    let Beside { ledger, settings, health, traces, shutdown } = work;
     let address = settings.health_listen;
     let listener = match health::bind(address).await {
         Ok(listener) => listener,
@@ -231,13 +261,18 @@ async fn run<D: Desk>(
     });
     // Answers until the end: a worker that is draining is live, and not ready.
     let served = CancellationToken::new();
-    let answering = tokio::spawn(health::serve(listener, health.clone(), served.clone()));
+    let answering = tokio::spawn(health::serve(listener, health.clone(), metrics.clone(), served.clone()));
     info!(worker = name, version = env!("CARGO_PKG_VERSION"), %address, "started");
-    let supervisor = Supervisor { desk, settings, ledger, health, shutdown };
+    tokio::spawn(metrics::upkeep(metrics));
+    let supervisor = Supervisor { desk, settings, ledger, health, traces, shutdown };
     tokio::join!(supervisor.run(), beside);
     served.cancel();
     // A client that never finishes its question does not keep the process.
     let _ = tokio::time::timeout(LAST_ANSWERS, answering).await;
+    // Whoever added spans is gone, so that this ends.
+    if let Some(exporting) = exporting {
+        let _ = tokio::time::timeout(LAST_ANSWERS, exporting).await;
+    }
     info!("stopped");
     ExitCode::SUCCESS
 }

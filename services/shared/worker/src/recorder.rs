@@ -9,6 +9,7 @@ use ledger::{BatchId, Failure, Settled};
 use crate::Subscriber;
 use crate::desk::{Access, Desk, Found, Work};
 use crate::intake::{Arrived, Intake};
+use crate::metrics::Reading;
 
 /// A subscriber at work.
 #[derive(Debug)]
@@ -44,8 +45,9 @@ impl<S: Subscriber> Desk for Recorder<S> {
         _: &[BatchId],
     ) -> Result<Settled, Failure> {
         let subscriber = &*self.subscriber;
-        let verdicts = self.access.with(async |store| subscriber.record(store, items).await).await?;
-        Ok(Settled { batch: None, verdicts, events: Vec::new(), arrivals: false })
+        let verdicts =
+            self.access.with("record", async |store| subscriber.record(store, items).await).await?;
+        Ok(Settled { verdicts, ..Settled::default() })
     }
 
     async fn find(&mut self, work: Work, skip: i64, limit: i64) -> Result<Found<S::Event>, Failure> {
@@ -53,9 +55,15 @@ impl<S: Subscriber> Desk for Recorder<S> {
         let items = match work {
             Work::Parked => Vec::new(),
             Work::Due => {
-                self.access.with(async |store| subscriber.overlooked(store, skip, limit).await).await?
+                self.access
+                    .with("scan", async |store| subscriber.overlooked(store, skip, limit).await)
+                    .await?
             }
         };
         Ok(Found { items, unreadable: 0 })
+    }
+
+    async fn readings(&mut self) -> Result<Vec<Reading>, Failure> {
+        self.access.with("measure", async |store| S::readings(store).await).await
     }
 }

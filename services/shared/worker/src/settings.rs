@@ -14,7 +14,7 @@ use ledger::vault::{KeysError, Vault};
 use secrecy::{ExposeSecret, SecretString};
 
 /// Every setting of every program, so that one file can serve all of them.
-const NAMES: [&str; 52] = [
+const NAMES: [&str; 55] = [
     "admin.require_user_id",
     "broker.management_url",
     "broker.url",
@@ -50,6 +50,7 @@ const NAMES: [&str; 52] = [
     "mail.timeout",
     "mail.tls",
     "mail.user",
+    "metrics.interval",
     "notices.age",
     "notices.window",
     "parked.interval",
@@ -58,6 +59,8 @@ const NAMES: [&str; 52] = [
     "payout.keys",
     "sweep.age",
     "sweep.interval",
+    "traces.endpoint",
+    "traces.timeout",
     "treasury.database_url",
     "worker.batch_bytes",
     "worker.batch_count",
@@ -126,6 +129,13 @@ pub struct Settings {
     pub reversal_patience: Duration,
     /// `due.interval`: how often ended hold periods are looked for. Default 1m.
     pub due_interval: Duration,
+    /// `metrics.interval`: how often what waits in the ledger is counted, for `/metrics`. Default 15s.
+    pub metrics_interval: Duration,
+    /// `traces.endpoint`: where spans of sampled commands are sent, by OTLP over HTTP, such as
+    /// `http://localhost:4318/v1/traces`. Default: nowhere.
+    pub traces_endpoint: Option<String>,
+    /// `traces.timeout`: how long the endpoint may take for some hundred spans. Default 10s.
+    pub traces_timeout: Duration,
 }
 
 /// Everything that is wrong with the settings.
@@ -375,6 +385,11 @@ impl Settings {
             patience: read.duration("parked.patience", HOUR, 365 * DAY),
             reversal_patience: read.duration("parked.reversal_patience", 30 * DAY, 3650 * DAY),
             due_interval: read.duration("due.interval", MINUTE, HOUR),
+            metrics_interval: read.duration("metrics.interval", 15 * SECOND, HOUR),
+            traces_endpoint: read.optional("traces.endpoint", |url| {
+                crate::traces::check_endpoint(url).map(|()| url.to_owned())
+            }),
+            traces_timeout: read.duration("traces.timeout", 10 * SECOND, MINUTE),
         }
     }
 

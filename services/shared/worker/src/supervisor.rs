@@ -22,9 +22,11 @@ use crate::chores::Chores;
 use crate::desk::{Access, Desk};
 use crate::health::Health;
 use crate::lane::{End, Lane, Shared};
+use crate::metrics::{self, Server};
 use crate::settings::Settings;
 use crate::thread::LaneThread;
 use crate::topology::{self, TopologyError};
+use crate::traces::Traces;
 
 /// So many sessions lost in a row without one ack, and messages are taken one at a time.
 const LOSSES: u32 = 2;
@@ -63,6 +65,7 @@ pub(crate) struct Supervisor<D, F: Fn(Access) -> D> {
     pub(crate) settings: Arc<Settings>,
     pub(crate) ledger: ledger::store::Settings,
     pub(crate) health: Health,
+    pub(crate) traces: Traces,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -81,6 +84,7 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
         let mut pauses = Backoff::new(self.settings.retry_max);
         let mut after_loss = Backoff::new(PAUSE_AFTER_LOSS.min(self.settings.retry_max));
         let (mut losses, mut careful, mut unpublished) = (0, false, false);
+        let mut opened_before = false;
         while !self.shutdown.is_cancelled() {
             let opened = tokio::select! {
                 () = self.shutdown.cancelled() => break,
@@ -107,6 +111,10 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
             unpublished = false;
             pauses.reset();
             self.health.fine("session");
+            metrics::session();
+            if std::mem::replace(&mut opened_before, true) {
+                metrics::reconnected(Server::Broker);
+            }
             info!(lanes = session.lanes.len(), careful, "consuming");
             let shared = Arc::clone(&session.shared);
             let end = session.run().await;
@@ -161,6 +169,7 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
         let shared = Arc::new(Shared {
             settings: Arc::clone(settings),
             health: self.health.clone(),
+            traces: self.traces.clone(),
             shutdown: self.shutdown.clone(),
             session: self.shutdown.child_token(),
             acked: AtomicU64::new(0),

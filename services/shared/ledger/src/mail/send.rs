@@ -48,6 +48,8 @@ pub struct Written {
     pub content: MailContent,
     /// The id of the first event.
     pub event: String,
+    /// Its trace context, carried on.
+    pub traceparent: Option<String>,
 }
 
 /// What came of an attempt, in the mail server's words or, where it said nothing, in ours; no addresses.
@@ -250,10 +252,31 @@ impl Store {
             attempts: mail.attempts,
         };
         let at = row.ended_at.ok_or_else(unexpected)?;
-        outcome(&mut transaction, mail, &failed, at.into()).await?;
+        let traceparent = first_traceparent(&mut transaction, mail.id).await?;
+        outcome(&mut transaction, mail, &failed, traceparent.as_deref(), at.into()).await?;
         transaction.commit().await?;
         Ok(true)
     }
+}
+
+/// The trace context of the first event that a mail tells of.
+async fn first_traceparent(
+    transaction: &mut PgTransaction<'_>,
+    mail: i64,
+) -> Result<Option<String>, Failure> {
+    let row = sqlx::query!(
+        r#"SELECT d.state, i.outcome AS "outcome!"
+           FROM delivery d
+           JOIN withdrawal_transition t ON (t.withdrawal, t.state) = (d.withdrawal, d.state)
+           JOIN inbox i ON i.key = t.command
+           WHERE d.mail_id = $1
+           ORDER BY t.recorded_at, d.withdrawal LIMIT 1"#,
+        mail,
+    )
+    .fetch_optional(&mut **transaction)
+    .await?;
+    let told = row.and_then(|row| Told::of(&row.outcome, row.state.parse().ok()?));
+    Ok(told.and_then(|told| told.traceparent))
 }
 
 /// Commits the event as an outcome: of a key that only this attempt has.
@@ -261,6 +284,7 @@ async fn outcome(
     transaction: &mut PgTransaction<'_>,
     mail: &LeasedMail,
     failed: &NotificationFailed,
+    traceparent: Option<&str>,
     time: Timestamp,
 ) -> Result<(), Failure> {
     let id = format!("{}-{}", mail.id, mail.attempts);
@@ -269,7 +293,7 @@ async fn outcome(
         source: parsed(notification::CAUSE)?,
         id: parsed(&id)?,
     };
-    let origin = Origin { worker: notification::WORKER, cause: &cause, traceparent: None, time };
+    let origin = Origin { worker: notification::WORKER, cause: &cause, traceparent, time };
     let event = Event::compose(origin, failed).map_err(|_| unexpected())?;
     let content = ContentHash(LengthPrefixed::new().part(NotificationFailed::TYPE).part(&id).finish());
     write::own_outcome(transaction, notification::WORKER, &cause, FAIL, content, &event).await
@@ -292,14 +316,14 @@ struct ItemRow {
 
 fn written(mail: &LeasedMail, shop: ShopRow, rows: Vec<ItemRow>) -> Option<Written> {
     let preferences: Preferences = serde_json::from_value(shop.preferences).ok()?;
-    let (mut locale, mut event) = (None, None);
+    let (mut locale, mut first) = (None, None);
     let mut items = Vec::with_capacity(rows.len());
     for row in rows {
         if mail.kind.audience() == Audience::Customer {
             locale = row.locale.as_ref().and_then(|locale| locale.parse().ok());
         }
         let told = Told::of(&row.outcome, row.state.parse().ok()?)?;
-        event.get_or_insert(told.id);
+        first.get_or_insert((told.id, told.traceparent));
         items.push(told.data.item(row.state.parse().ok()?, row)?);
     }
     let shop = MailShop {
@@ -309,7 +333,8 @@ fn written(mail: &LeasedMail, shop: ShopRow, rows: Vec<ItemRow>) -> Option<Writt
         texts: preferences.mails,
     };
     let content = MailContent { kind: mail.kind, shop, locale, items };
-    Some(Written { content, event: event? })
+    let (event, traceparent) = first?;
+    Some(Written { content, event, traceparent })
 }
 
 /// What is read of an event of a withdrawal. Fields that later versions add are nobody's business here.
@@ -318,6 +343,7 @@ struct Told {
     id: String,
     #[serde(rename = "type")]
     message_type: String,
+    traceparent: Option<String>,
     data: Data,
 }
 

@@ -35,6 +35,7 @@ mod due;
 pub(crate) mod load;
 mod named;
 mod settings;
+mod steps;
 mod sweep;
 mod waiting;
 mod withdrawals;
@@ -48,9 +49,12 @@ use sqlx::{Connection, PgConnection, PgTransaction};
 
 pub use due::ParkedDue;
 pub use settings::Settings;
+pub use steps::{Step, Steps};
 pub use sweep::Unpublished;
 
 use crate::decide::{Deciding, Item, ItemOrigin, Plan, Stored, Verdict};
+use crate::store::steps::Stopwatch;
+use crate::tally::Tally;
 use crate::{Account, Awaited, Books, Failure, Rules, schema};
 
 /// All that a store asks for, it asks for by a key that has an index. A plan is kept for as long as its connection: one made
@@ -68,7 +72,7 @@ const PART: usize = 250;
 pub struct BatchId(pub i64);
 
 /// What became of a batch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Settled {
     /// The transaction; `None` where nothing had to be written.
     pub batch: Option<BatchId>,
@@ -78,6 +82,10 @@ pub struct Settled {
     pub events: Vec<Event>,
     /// Whether a merchant or customer became known: what is parked for it can be decided.
     pub arrivals: bool,
+    /// What became of the commands.
+    pub tally: Tally,
+    /// How long each step took; `None`: it was no batch of commands.
+    pub steps: Option<Steps>,
 }
 
 /// Whether what waited for a command is decided together with it.
@@ -186,12 +194,14 @@ impl Store {
         ask: Ask,
     ) -> Result<Settled, Failure> {
         let needs = load::Needed::of(rules, items);
+        let mut watch = Stopwatch::start();
         let mut transaction = self.connection.begin().await?;
         let mut stored = HashMap::new();
         if ask != Ask::Not {
             stored = load::inbox(&mut transaction, items).await?;
             self.doubted = if stored.is_empty() { self.doubted.saturating_sub(1) } else { self.doubting };
         }
+        watch.done(Step::Ask);
         let mut known = None;
         if needs.only_accounts() {
             known = load::lock_known(&mut transaction, &needs).await?;
@@ -212,21 +222,26 @@ impl Store {
             }
             stored = now;
         }
+        watch.done(Step::Lock);
         let (books, items, waiters) =
             read(&mut transaction, rules, items, waiters, &needs, &stored, accounts).await?;
+        watch.done(Step::Read);
         let deciding = Deciding::new(rules, books, &stored, waiters);
         let (plan, entries) = decide(&mut transaction, deciding, &items).await?;
+        watch.done(Step::Decide);
         let batch = if plan.records.is_empty() {
             transaction.rollback().await?;
             None
         } else {
             let id = write::batch(&mut transaction, R::WORKER, published).await?;
             write::plan(&mut transaction, rules, id, &plan, entries).await?;
+            watch.done(Step::Write);
             transaction.commit().await?;
             Some(id)
         };
-        let Plan { verdicts, events, arrivals, .. } = plan;
-        Ok(Settled { batch, verdicts, events, arrivals })
+        watch.done(Step::Commit);
+        let Plan { verdicts, events, arrivals, tally, .. } = plan;
+        Ok(Settled { batch, verdicts, events, arrivals, tally, steps: Some(watch.steps()) })
     }
 
     /// Marks batches whose events are out; otherwise done by the next batch.

@@ -1,0 +1,90 @@
+//! What became of the commands of a batch, counted: for whoever watches a worker.
+
+use contract::ReasonCode;
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It was carried out; this is what its first event tells, such as `commission.held`.
+    Told(String),
+    /// It was understood and not carried out.
+    Refused(ReasonCode),
+    /// It waits for something. It is counted once more when it is decided.
+    Parked,
+    /// It had been decided, or parked, before.
+    Repeated,
+}
+
+/// How many commands of a type met a fate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The command's type, such as `commission.credit.v1`.
+    pub command: &'static str,
+    /// What became of it.
+    pub fate: Fate,
+    /// How many.
+    pub count: u64,
+}
+
+/// All of a batch. A handful of lines, because a batch's commands are alike: looking through them costs less than hashing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally(Vec<Counted>);
+
+impl Tally {
+    /// Counts commands that were carried out.
+    pub(crate) fn told(&mut self, command: &'static str, event: &str) {
+        let is = |fate: &Fate| matches!(fate, Fate::Told(name) if name == event);
+        self.count(command, is, || Fate::Told(event.to_owned()), 1);
+    }
+
+    /// Counts a command with this fate.
+    pub(crate) fn add(&mut self, command: &'static str, fate: &Fate) {
+        self.count(command, |other| other == fate, || fate.clone(), 1);
+    }
+
+    /// Adds another batch's.
+    pub fn merge(&mut self, other: &Self) {
+        for Counted { command, fate, count } in &other.0 {
+            self.count(command, |known| known == fate, || fate.clone(), *count);
+        }
+    }
+
+    /// The lines, in no order.
+    pub fn lines(&self) -> &[Counted] {
+        &self.0
+    }
+
+    fn count(
+        &mut self,
+        command: &'static str,
+        is: impl Fn(&Fate) -> bool,
+        fate: impl FnOnce() -> Fate,
+        count: u64,
+    ) {
+        match self.0.iter_mut().find(|line| line.command == command && is(&line.fate)) {
+            Some(line) => line.count += count,
+            None => self.0.push(Counted { command, fate: fate(), count }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alike_fates_share_a_line() {
+        let mut tally = Tally::default();
+        tally.told("commission.credit.v1", "commission.credited");
+        tally.told("commission.credit.v1", "commission.held");
+        tally.told("commission.credit.v1", "commission.credited");
+        tally.add("commission.reverse.v1", &Fate::Refused(ReasonCode::AlreadyReversed));
+        let mut all = tally.clone();
+        all.merge(&tally);
+        let counts: Vec<_> = all.lines().iter().map(|line| (line.command, line.count)).collect();
+        assert_eq!(
+            counts,
+            [("commission.credit.v1", 4), ("commission.credit.v1", 2), ("commission.reverse.v1", 2)]
+        );
+    }
+}
