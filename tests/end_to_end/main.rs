@@ -12,6 +12,7 @@ mod kills;
 mod mail_session;
 mod mails;
 mod model;
+mod monitoring;
 mod outages;
 mod parking;
 mod path;

@@ -2,7 +2,7 @@
 //! processes, publishers, and collectors of what comes out.
 //!
 //! Servers are found through `SALDO_TEST_DATABASE_URL`, `SALDO_TEST_AMQP_URL` and `SALDO_TEST_MANAGEMENT_URL`,
-//! all with an administrator's login; `tests/run` sets them.
+//! all with an administrator's login, and the broker's metrics through `SALDO_TEST_PROMETHEUS_URL`; `tests/run` sets them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
 pub mod broker;
