@@ -26,6 +26,7 @@ mod rights;
 mod shop;
 mod shutdown;
 mod story;
+mod tls;
 mod verify;
 mod waiting;
 mod withdrawals;

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ::tests::world::ALL_WORKERS;
-use ::tests::{MailServer, Relay, WorkerBuilder, World};
+use ::tests::{MailServer, Relay, WorkerBuilder, World, http_client};
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -84,8 +84,7 @@ impl Crew {
     /// Starts all; returns when all are ready, or says which is not.
     pub(crate) async fn start(world: &World, mail: &MailServer) -> Result<Self, String> {
         let (logs, problems) = (Folder::new()?, Problems::default());
-        let client = reqwest::Client::builder().timeout(ANSWER).no_proxy().build();
-        let client = client.map_err(|error| format!("no HTTP client: {error}"))?;
+        let client = http_client(ANSWER);
         let (mut members, mut tasks) = (Vec::new(), JoinSet::new());
         for name in ALL_WORKERS {
             let mut builder = world.worker_of(name);

@@ -93,7 +93,8 @@ impl World {
         self.saldo_with(&settings, arguments).await
     }
 
-    async fn saldo_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ran {
+    /// Runs `saldo` with the operator's role, and these settings besides or instead.
+    pub async fn saldo_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let (output, messages) = (Scratch::new("output"), Scratch::new("messages"));
         let mut command = Command::new(program("saldo-under-test"));
         forget_settings(&mut command);

@@ -1,8 +1,9 @@
 //! What tests and benchmark share: a world of their own each (database, virtual host, users), workers as real
 //! processes, publishers, and collectors of what comes out.
 //!
-//! Servers are found through `SALDO_TEST_DATABASE_URL`, `SALDO_TEST_AMQP_URL` and `SALDO_TEST_MANAGEMENT_URL`,
-//! all with an administrator's login, and the broker's metrics through `SALDO_TEST_PROMETHEUS_URL`; `tests/run` sets them.
+//! Servers are found through `SALDO_TEST_DATABASE_URL`, `SALDO_TEST_AMQP_URL` and `SALDO_TEST_MANAGEMENT_URL`, and
+//! through TLS by `SALDO_TEST_AMQPS_URL`, `SALDO_TEST_MANAGEMENTS_URL` and `SALDO_TEST_CA_FILE`, all with an
+//! administrator's login, and the broker's metrics by `SALDO_TEST_PROMETHEUS_URL`; `tests/run` sets them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
 pub mod broker;
@@ -38,6 +39,12 @@ pub use world::World;
 
 /// How long anything may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Asks servers on this machine. reqwest wants to be told how TLS is spoken even where it is not.
+pub fn http_client(timeout: Duration) -> reqwest::Client {
+    let tls = worker::tls::Trust::default().client_config().unwrap();
+    reqwest::Client::builder().timeout(timeout).no_proxy().tls_backend_preconfigured(tls).build().unwrap()
+}
 
 /// Polls until `probe` gives a value; otherwise fails with what it saw last.
 pub async fn eventually<T, S, F>(what: &str, patience: Duration, mut probe: impl FnMut() -> F) -> T

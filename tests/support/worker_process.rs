@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{PATIENCE, World, eventually};
+use crate::{PATIENCE, World, eventually, http_client};
 
 /// The key that payout details are encrypted with in tests: 32 bytes, the alphabet and six digits.
 pub const PAYOUT_KEYS: &str = "test:YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXoxMjM0NTY=";
+
+/// How long it may take to say how it is.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A worker's settings before it is started.
 #[derive(Debug, Clone)]
@@ -153,8 +156,7 @@ impl Worker {
     /// `/readyz`: whether it is ready, and what it says.
     pub async fn readiness(&self) -> Option<(bool, Value)> {
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
-        let response = client.get(url).send().await.ok()?;
+        let response = http_client(ANSWER).get(url).send().await.ok()?;
         let ready = response.status().is_success();
         Some((ready, response.json().await.unwrap_or(Value::Null)))
     }
@@ -162,8 +164,7 @@ impl Worker {
     /// Whether `/livez` answers well.
     pub async fn is_live(&self) -> bool {
         let url = format!("http://127.0.0.1:{}/livez", self.port);
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
-        client.get(url).send().await.is_ok_and(|response| response.status().is_success())
+        http_client(ANSWER).get(url).send().await.is_ok_and(|response| response.status().is_success())
     }
 
     /// Waits until it is ready.

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::sync::OnceCell;
 use worker::topology::{Limits, Topology};
 
 use crate::worker_process::WorkerBuilder;
-use crate::{Collector, MailServer, PATIENCE, Publisher};
+use crate::{Collector, MailServer, PATIENCE, Publisher, http_client};
 
 /// The workers that decide commands, by name.
 pub const WORKERS: [&str; 4] = ["commissions", "adjustments", "directory", "withdrawals"];
@@ -26,7 +27,8 @@ const PEOPLE: [&str; 2] = ["saldo_operator", "saldo_treasurer"];
 /// The password of every role and user that tests make.
 pub const PASSWORD: &str = "for-tests-only";
 
-pub(crate) fn server(variable: &str) -> String {
+/// What a variable such as `SALDO_TEST_CA_FILE` says about the servers.
+pub fn server(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run the tests through tests/run, or inside deploy/local/servers")
     })
@@ -152,8 +154,7 @@ impl World {
     /// It is, or it refuses.
     pub async fn try_manage(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, String> {
         let url = format!("{}/api/{path}", server("SALDO_TEST_MANAGEMENT_URL"));
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        let mut request = client.request(method.parse().unwrap(), url);
+        let mut request = http_client(PATIENCE).request(method.parse().unwrap(), url);
         if let Some(body) = body {
             request = request.json(&body);
         } else if method == "PUT" {
@@ -197,14 +198,18 @@ impl World {
 
     /// A connection as superuser, `search_path` set.
     pub async fn superuser(&self) -> PgConnection {
-        let mut connection = PgConnection::connect(&self.database_url(None)).await.unwrap();
-        connection.execute("SET search_path = saldo").await.unwrap();
-        connection
+        self.connection(None).await
     }
 
     /// A connection as one of the service roles, `search_path` set.
     pub async fn connect_as(&self, role: &str) -> PgConnection {
-        let mut connection = PgConnection::connect(&self.database_url(Some(role))).await.unwrap();
+        self.connection(Some(role)).await
+    }
+
+    /// In clear, as what is measured is: the server would offer TLS, and sqlx take it.
+    async fn connection(&self, role: Option<&str>) -> PgConnection {
+        let options: PgConnectOptions = self.database_url(role).parse().unwrap();
+        let mut connection = PgConnection::connect_with(&options.ssl_mode(PgSslMode::Disable)).await.unwrap();
         connection.execute("SET search_path = saldo").await.unwrap();
         connection
     }

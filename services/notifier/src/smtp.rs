@@ -338,6 +338,9 @@ fn expect(response: Response, severity: Severity) -> Result<Response, Trouble> {
 
 /// What the server said, or else what happened.
 fn happened(error: &Error) -> String {
+    if let Some(trouble) = ledger::tls::trouble(error) {
+        return trouble;
+    }
     let mut source = error.source();
     let mut last = None;
     while let Some(error) = source {

@@ -91,9 +91,9 @@ async fn republish(wanted: Republish, config: Option<&Path>, output: &mut Output
     settings.finish()?;
     let mut ledger = ledger_access::connect(database).await?;
     let target = match broker {
-        Some(url) => {
+        Some(broker) => {
             let connection =
-                connect(&url, "saldo events republish", Purpose::Publish, BROKER_TIMEOUT).await?;
+                connect(&broker, "saldo events republish", Purpose::Publish, BROKER_TIMEOUT).await?;
             Some(Target {
                 publisher: Publisher::open(Arc::new(connection), BROKER_TIMEOUT).await?,
                 limiter: RateLimiter::direct(Quota::per_second(wanted.rate).allow_burst(burst(wanted.rate))),

@@ -18,6 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) enum LedgerError {
     #[error("database.url is not usable")]
     Url,
+    #[error("TLS with the database failed: {0}")]
+    Tls(String),
     #[error("the database cannot be reached")]
     Unreachable(#[source] sqlx::Error),
     #[error("the database did not answer within {} s", CONNECT_TIMEOUT.as_secs())]
@@ -30,7 +32,10 @@ pub(crate) enum LedgerError {
 pub(crate) async fn connect_unchecked(database: Option<Database>) -> Result<PgConnection, LedgerError> {
     let database = database.ok_or(LedgerError::Url)?;
     match tokio::time::timeout(CONNECT_TIMEOUT, database.options().connect()).await {
-        Ok(connected) => connected.map_err(LedgerError::Unreachable),
+        Ok(connected) => connected.map_err(|error| match ledger::tls::trouble(&error) {
+            Some(trouble) => LedgerError::Tls(trouble),
+            None => LedgerError::Unreachable(error),
+        }),
         Err(_) => Err(LedgerError::Silent),
     }
 }

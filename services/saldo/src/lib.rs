@@ -50,9 +50,13 @@ enum Status {
 const SETTINGS: &str = "\
 Settings, each read only by the commands that need it:
   SALDO__DATABASE__URL            postgres://user:password@host:5432/saldo
-  SALDO__BROKER__URL              amqp://user:password@host:5672/%2f
-  SALDO__BROKER__MANAGEMENT_URL   http://user:password@host:15672
+  SALDO__BROKER__URL              amqps://user:password@host/%2f, or on this machine amqp://…
+  SALDO__BROKER__MANAGEMENT_URL   https://user:password@host:15671, or on this machine http://…
   SALDO__BROKER__WATCH_URL        as whom `publish --watch` listens; default: SALDO__BROKER__URL
+  SALDO__BROKER__CA_FILE          certificates (PEM) that are trusted besides the public ones
+  SALDO__DATABASE__CA_FILE        the same, for both databases
+  SALDO__BROKER__TLS              optional: other machines may be talked to in clear
+  SALDO__DATABASE__TLS            the same, for both databases
   SALDO__TREASURY__DATABASE_URL   as SALDO__DATABASE__URL, a login that may read and seal payout details
   SALDO__PAYOUT__KEYS             what those are encrypted with: ID:KEY[,ID:KEY…], the current one first
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use contract::MerchantId;
 use ledger::store::Settings as Database;
-use secrecy::SecretString;
 use sqlx::PgConnection;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, timeout_at};
+use worker::broker::Address;
 use worker::submit::Submitter;
 use worker::watch::{Sighting, Watch, WatchError};
 
@@ -84,8 +84,8 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
             tell_failed(&lines, &sent, output);
             Ok(if sent.failed.is_empty() { Status::Good } else { Status::Bad })
         }
-        Some((url, database)) => {
-            let watching = Watching::start(&url, database, &lines, output).await?;
+        Some((watched, database)) => {
+            let watching = Watching::start(&watched, database, &lines, output).await?;
             publish_watched(&arguments, &lines, &mut submitter, watching, output).await
         }
     }
@@ -162,7 +162,7 @@ impl Watching {
     /// # Errors
     /// Neither broker nor ledger can be watched.
     async fn start(
-        url: &SecretString,
+        broker: &Address,
         database: Option<Database>,
         lines: &[Line],
         output: &mut Output,
@@ -178,7 +178,7 @@ impl Watching {
             lines.iter().filter_map(|line| line.merchant.as_deref()?.parse().ok()).collect();
         let merchants: Vec<MerchantId> = merchants.into_iter().collect();
         let (sender, sightings) = unbounded_channel();
-        match Watch::start(url, "saldo publish --watch", &merchants, BROKER_TIMEOUT).await {
+        match Watch::start(broker, "saldo publish --watch", &merchants, BROKER_TIMEOUT).await {
             Ok(mut watch) => {
                 tokio::spawn(async move {
                     while let Some(sighting) = watch.next().await {

@@ -6,12 +6,15 @@ use std::time::Duration;
 use ledger::store::Settings as Database;
 use ledger::vault::Vault;
 use notifier::letter::Style;
-use secrecy::{ExposeSecret, SecretString};
-use worker::management;
+use secrecy::SecretString;
+use worker::broker::Address;
 use worker::settings::{Reader, SettingsError};
 
 /// For connecting to the broker, and for its answer to what is sent together.
 pub(crate) const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How the command line is known to the database.
+const APPLICATION: &str = "saldo";
 
 /// Settings being read. Nothing that was read may be used before [`Settings::finish`].
 pub(crate) struct Settings(Reader);
@@ -22,37 +25,28 @@ impl Settings {
     }
 
     /// `broker.url`
-    pub(crate) fn broker(&mut self) -> SecretString {
-        self.0.broker_url()
+    pub(crate) fn broker(&mut self) -> Address {
+        self.0.broker()
     }
 
     /// `broker.watch_url`, or else `broker.url`.
-    pub(crate) fn watch(&mut self) -> SecretString {
-        let own = self.0.or("broker.watch_url", None, |url| {
-            if url.starts_with("amqp://") {
-                Ok(Some(SecretString::from(url)))
-            } else {
-                Err("expected a URL such as amqp://user:password@host:5672/%2f".to_owned())
-            }
-        });
-        own.unwrap_or_else(|| self.0.broker_url())
+    pub(crate) fn watch(&mut self) -> Address {
+        self.0.watch().unwrap_or_else(|| self.0.broker())
     }
 
     /// `broker.management_url`
     pub(crate) fn management(&mut self) -> SecretString {
-        self.0.secret("broker.management_url", management::check_url)
+        self.0.management_url()
     }
 
     /// `database.url`; a statement may take `timeout`. `None` if it is not usable, which `finish` reports.
     pub(crate) fn database(&mut self, timeout: Duration) -> Option<Database> {
-        let url = self.0.database_url();
-        Database::from_url(url.expose_secret(), "saldo", timeout).ok()
+        self.0.database(APPLICATION, timeout)
     }
 
     /// `treasury.database_url`, in the same way.
     pub(crate) fn treasury(&mut self, timeout: Duration) -> Option<Database> {
-        let url = self.0.treasury_database_url();
-        Database::from_url(url.expose_secret(), "saldo", timeout).ok()
+        self.0.treasury(APPLICATION, timeout)
     }
 
     /// `payout.keys`. `None` if they are not usable, which `finish` reports.
@@ -67,7 +61,7 @@ impl Settings {
 
     /// `database.url` where it is set.
     pub(crate) fn optional_database(&mut self, timeout: Duration) -> Option<Database> {
-        self.0.or("database.url", None, |url| Database::from_url(url, "saldo", timeout).map(Some))
+        self.0.optional_database(APPLICATION, timeout)
     }
 
     /// # Errors

@@ -111,13 +111,8 @@ impl Protection {
 
 fn security(read: &mut Reader, host: &str, tls: Protection) -> Security {
     let roots = read.optional("mail.ca_file", |file| {
-        let pem = std::fs::read(file).map_err(|error| error.to_string())?;
-        // A file without any certificate is none that lettre complains of.
-        let certificate = Certificate::from_pem(&pem).ok().filter(|_| holds_a_certificate(&pem));
-        let certificate = certificate.ok_or(NO_CERTIFICATE)?;
-        // Whether it is one is only found out where it is used.
-        parameters("localhost", Some(certificate.clone())).ok_or(NO_CERTIFICATE)?;
-        Ok(certificate)
+        let pem = ledger::tls::certificates(file)?;
+        Certificate::from_pem(&pem).map_err(|_| "has certificates that cannot be used".to_owned())
     });
     if tls == Protection::None {
         if roots.is_some() {
@@ -133,13 +128,6 @@ fn security(read: &mut Reader, host: &str, tls: Protection) -> Security {
             Security::None
         }
     }
-}
-
-const NO_CERTIFICATE: &str = "expected certificates in PEM form";
-
-fn holds_a_certificate(pem: &[u8]) -> bool {
-    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-    pem.windows(BEGIN.len()).any(|window| window == BEGIN)
 }
 
 fn parameters(host: &str, roots: Option<Certificate>) -> Option<TlsParameters> {
@@ -163,7 +151,9 @@ fn login(read: &mut Reader, host: &str, tls: Protection) -> Option<Login> {
             read.problem("mail.user", "is missing, although mail.password is set");
             None
         }
-        (Some(_), Some(_)) if tls == Protection::None && !host.is_empty() && !on_this_machine(host) => {
+        (Some(_), Some(_))
+            if tls == Protection::None && !host.is_empty() && !ledger::tls::on_this_machine(host) =>
+        {
             read.problem(
                 "mail.password",
                 "would be sent in clear: where mail.tls is none, only a mail server on this machine (localhost, \
@@ -173,10 +163,6 @@ fn login(read: &mut Reader, host: &str, tls: Protection) -> Option<Login> {
         }
         (Some(user), Some(password)) => Some(Login { user, password }),
     }
-}
-
-fn on_this_machine(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn host(text: &str) -> Result<String, String> {

@@ -2,6 +2,8 @@
 
 use sqlx::error::DatabaseError;
 
+use crate::tls;
+
 /// Why a batch was not committed. Never says anything of the values that were sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -44,7 +46,13 @@ impl From<sqlx::Error> for Failure {
     /// constraint violation) are a command's fault; everything else is the world's.
     fn from(error: sqlx::Error) -> Self {
         let Some(database) = error.as_database_error() else {
-            return Self::Infrastructure { state: kind(&error).to_owned(), lost: true };
+            let state = match (tls::trouble(&error), &error) {
+                (Some(trouble), _) => format!("TLS failed: {trouble}"),
+                // Such as that the server does not offer it.
+                (None, sqlx::Error::Tls(why)) => format!("TLS failed: {why}"),
+                (None, _) => kind(&error).to_owned(),
+            };
+            return Self::Infrastructure { state, lost: true };
         };
         let state = database.code().unwrap_or_default().into_owned();
         let constraint = constraint(database);

@@ -20,6 +20,7 @@ pub mod rules;
 pub mod schema;
 pub mod store;
 pub mod tally;
+pub mod tls;
 pub mod treasury;
 pub mod vault;
 pub mod withdrawal;

@@ -1,5 +1,6 @@
 //! Connections to the broker, and publishing that is only done when the broker has confirmed it.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -7,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use contract::{CONTENT_TYPE, Event};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::runtime::default_runtime;
 use lapin::types::{FieldTable, FrameSize, ShortString};
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
-use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use crate::metrics;
 use crate::submit::Command;
+use crate::tls::Trust;
 use crate::topology;
 
 /// A peer that is silent for twice this long is gone.
@@ -30,6 +32,56 @@ const WINDOW: usize = 250;
 /// into frames, properties cannot be, but ours are far smaller. Where messages are consumed, a publisher's headers must
 /// fit: there the broker's own limit stays.
 const PUBLISH_FRAME: FrameSize = 32 * 1024;
+
+/// Where the broker is, as whom one connects, and whom one trusts. Its `Debug` form has no password.
+#[derive(Clone, Default)]
+pub struct Address {
+    uri: AMQPUri,
+    trust: Trust,
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("vhost", &self.uri.vhost).finish_non_exhaustive()
+    }
+}
+
+impl Address {
+    /// An `amqp://` or `amqps://` URL.
+    ///
+    /// # Errors
+    /// It is none; the text does not repeat it.
+    pub fn parse(url: &str, trust: Trust) -> Result<Self, String> {
+        let expected = || "expected a URL such as amqps://user:password@host/%2f or amqp://…".to_owned();
+        // lapin takes an IPv6 address for none at all, and would connect to this machine.
+        let host =
+            url.split_once("://").map(|(_, rest)| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
+        match (url.parse(), host) {
+            (Ok(uri), Some(host)) if !host.starts_with('[') => Ok(Self { uri, trust }),
+            _ => Err(expected()),
+        }
+    }
+
+    /// As whom one connects.
+    pub fn user(&self) -> &str {
+        &self.uri.authority.userinfo.username
+    }
+
+    /// The virtual host.
+    pub fn vhost(&self) -> &str {
+        &self.uri.vhost
+    }
+
+    /// Who is trusted, of the broker and of its management API.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Whether others can read what is sent: it leaves the machine, in clear.
+    pub fn may_be_overheard(&self) -> bool {
+        self.uri.scheme == AMQPScheme::AMQP && !ledger::tls::on_this_machine(&self.uri.authority.host)
+    }
+}
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,9 +108,12 @@ pub enum BrokerError {
     /// The connection or channel failed.
     #[error("the connection to the broker failed")]
     Lost(#[from] lapin::Error),
-    /// The URL is not one.
-    #[error("the broker's URL is not usable")]
-    Url,
+    /// It is not who it should be, or does not speak TLS.
+    #[error("TLS with the broker failed: {0}")]
+    Tls(String),
+    /// AMQP's names have at most 255 bytes.
+    #[error("the broker's user has a name longer than 255 bytes")]
+    User,
     /// No answer in time: the network, or a broker that is out of memory or disk and takes nothing.
     #[error("the broker did not answer within {} s{}", .after.as_secs(), if *.blocked { " (it blocks publishers)" } else { "" })]
     Silent {
@@ -86,7 +141,7 @@ impl BrokerError {
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::Lost(_) => "lost",
-            Self::Url | Self::RoutingKey | Self::Unconfirmed => "misuse",
+            Self::RoutingKey | Self::Unconfirmed => "misuse",
             Self::Silent { .. } => "timeout",
             Self::Refused(_) => "refused",
             Self::Unroutable(_) => "unroutable",
@@ -97,32 +152,29 @@ impl BrokerError {
 /// Connects, with a name that operators see in the management pages.
 ///
 /// # Errors
-/// The URL is not usable, or the broker cannot be reached in time or refuses.
+/// The broker cannot be reached in time, is not trusted, or refuses.
 pub async fn connect(
-    url: &SecretString,
+    address: &Address,
     name: &str,
     purpose: Purpose,
     within: Duration,
 ) -> Result<Connection, BrokerError> {
-    let mut uri: AMQPUri = url.expose_secret().parse().map_err(|_| BrokerError::Url)?;
+    let Address { mut uri, trust } = address.clone();
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     if purpose == Purpose::Publish {
         uri.query.frame_max.get_or_insert(PUBLISH_FRAME);
     }
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    match timeout(within, Connection::connect_uri(uri, properties)).await {
-        Ok(connection) => Ok(connection?),
+    let runtime = default_runtime()?;
+    match timeout(within, Connection::connect_uri_with_config(uri, properties, trust.for_lapin(), runtime))
+        .await
+    {
+        Ok(connected) => connected.map_err(|error| match ledger::tls::trouble(&error) {
+            Some(trouble) => BrokerError::Tls(trouble),
+            None => error.into(),
+        }),
         Err(_) => Err(BrokerError::Silent { after: within, blocked: false }),
     }
-}
-
-/// As whom a URL connects, percent-decoded.
-///
-/// # Errors
-/// The URL is not usable.
-pub fn user_of(url: &SecretString) -> Result<String, BrokerError> {
-    let uri: AMQPUri = url.expose_secret().parse().map_err(|_| BrokerError::Url)?;
-    Ok(uri.authority.userinfo.username)
 }
 
 /// A message to be published.
@@ -287,13 +339,36 @@ impl<F: Future> Begun<F> {
 mod tests {
     use super::*;
 
+    fn address(url: &str) -> Result<Address, String> {
+        Address::parse(url, Trust::default())
+    }
+
     #[test]
     fn a_user_is_read_from_the_url_as_the_broker_knows_it() {
-        let user = |url: &str| user_of(&SecretString::from(url)).unwrap();
+        let user = |url: &str| address(url).unwrap().user().to_owned();
         assert_eq!(user("amqp://saldo:secret@localhost:5672/%2f"), "saldo");
-        assert_eq!(user("amqp://acme%2Fj%C3%B6rg%40shop:secret@localhost/v"), "acme/jörg@shop");
+        assert_eq!(user("amqps://acme%2Fj%C3%B6rg%40shop:secret@localhost/v"), "acme/jörg@shop");
         assert_eq!(user("amqp://localhost"), "guest");
-        assert!(user_of(&SecretString::from("http://user:secret@localhost")).is_err());
+    }
+
+    #[test]
+    fn what_is_no_address_is_not_repeated_and_what_is_one_hides_its_password() {
+        for url in
+            ["http://user:secret@localhost", "secret", "amqp:secret", "amqps://user:secret@[2001:db8::1]/v"]
+        {
+            let problem = address(url).unwrap_err();
+            assert!(problem.starts_with("expected a URL") && !problem.contains("secret"), "{problem}");
+        }
+        assert!(!format!("{:?}", address("amqps://user:secret@broker/v").unwrap()).contains("secret"));
+    }
+
+    #[test]
+    fn only_what_leaves_the_machine_in_clear_may_be_overheard() {
+        let overheard = |url: &str| address(url).unwrap().may_be_overheard();
+        assert!(overheard("amqp://broker") && overheard("amqp://user:secret@192.0.2.1/v"));
+        assert!(
+            !overheard("amqps://broker") && !overheard("amqp://127.0.0.1") && !overheard("amqp://localhost")
+        );
     }
 
     #[test]

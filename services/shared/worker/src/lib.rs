@@ -21,6 +21,7 @@ pub mod submit;
 mod supervisor;
 mod telemetry;
 mod thread;
+pub mod tls;
 pub mod topology;
 pub mod traces;
 pub mod watch;

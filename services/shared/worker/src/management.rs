@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use lapin::uri::AMQPUri;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::broker::Address;
 use crate::topology::{Binding, Exchange, Policy, Queue, Topology};
 
 mod queues;
@@ -31,6 +31,9 @@ pub enum ManagementError {
     /// A URL is not usable.
     #[error("{0}")]
     Url(String),
+    /// It is not who it should be, or does not speak TLS.
+    #[error("TLS with RabbitMQ's management API failed: {0}")]
+    Tls(String),
     /// No answer.
     #[error("RabbitMQ's management API cannot be reached")]
     Unreachable(#[source] reqwest::Error),
@@ -54,7 +57,10 @@ pub enum ManagementError {
 
 impl From<reqwest::Error> for ManagementError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Unreachable(error.without_url())
+        match ledger::tls::trouble(&error) {
+            Some(trouble) => Self::Tls(trouble),
+            None => Self::Unreachable(error.without_url()),
+        }
     }
 }
 
@@ -79,18 +85,24 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Whether a text can be `broker.management_url`.
+/// Whether a text can be `broker.management_url`, and if so, whether others can read what is sent there: it leaves the
+/// machine, in clear.
 ///
 /// # Errors
 /// It cannot; the error says what is expected and does not repeat it.
-pub fn check_url(url: &str) -> Result<(), String> {
-    parse(url).map(drop)
+pub(crate) fn may_be_overheard(url: &str) -> Result<bool, String> {
+    let url = parse(url)?;
+    Ok(url.scheme() == "http" && !url.host_str().is_some_and(ledger::tls::on_this_machine))
 }
 
 fn parse(url: &str) -> Result<Url, String> {
-    let expected = || "expected a URL such as http://user:password@host:15672".to_owned();
+    let expected = || "expected a URL such as https://user:password@host:15671 or http://…".to_owned();
     let url: Url = url.parse().map_err(|_| expected())?;
-    if url.scheme() == "http" && url.has_host() && url.query().is_none() { Ok(url) } else { Err(expected()) }
+    if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() {
+        Ok(url)
+    } else {
+        Err(expected())
+    }
 }
 
 /// One of the objects of a topology.
@@ -174,20 +186,18 @@ impl fmt::Debug for Management {
 }
 
 impl Management {
-    /// A client of this API, for the virtual host of `broker_url`.
+    /// A client of this API, for the virtual host of `broker`, trusting whom it does.
     ///
     /// # Errors
-    /// A URL is not usable.
-    pub fn new(management_url: &SecretString, broker_url: &SecretString) -> Result<Self, ManagementError> {
+    /// The URL is not usable.
+    pub fn new(management_url: &SecretString, broker: &Address) -> Result<Self, ManagementError> {
         let base = parse(management_url.expose_secret())
             .map_err(|problem| ManagementError::Url(format!("broker.management_url: {problem}")))?;
-        let broker: AMQPUri = broker_url
-            .expose_secret()
-            .parse()
-            .map_err(|_| ManagementError::Url("broker.url: is not usable".to_owned()))?;
+        let tls = broker.trust().client_config().map_err(|error| ManagementError::Tls(error.to_string()))?;
         let redirects = reqwest::redirect::Policy::none();
-        let client = Client::builder().timeout(TIMEOUT).redirect(redirects).build()?;
-        Ok(Self { client, base, vhost: broker.vhost })
+        let client =
+            Client::builder().timeout(TIMEOUT).redirect(redirects).tls_backend_preconfigured(tls).build()?;
+        Ok(Self { client, base, vhost: broker.vhost().to_owned() })
     }
 
     /// The virtual host.
@@ -399,6 +409,7 @@ fn compare_all(prefix: &str, wanted: &Map<String, Value>, found: &Value, problem
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::Trust;
     use crate::topology::{Limits, queue};
 
     fn commissions() -> (Queue, Vec<Policy>) {
@@ -450,7 +461,7 @@ mod tests {
     fn names_are_percent_encoded_and_credentials_are_not_shown() {
         let management = Management::new(
             &"http://user:secret@localhost:15672".into(),
-            &"amqp://user:secret@localhost/shops%2f%25eu".into(),
+            &Address::parse("amqp://user:secret@localhost/shops%2f%25eu", Trust::default()).unwrap(),
         )
         .unwrap();
         assert_eq!(management.vhost(), "shops/%eu");

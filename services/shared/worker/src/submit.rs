@@ -12,10 +12,9 @@ use futures_util::future::{join_all, try_join_all};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Confirmation, Connection, ErrorKind, ExchangeKind};
-use secrecy::SecretString;
 use tokio::time::timeout;
 
-use crate::broker::{BrokerError, Outgoing, Purpose, connect, user_of};
+use crate::broker::{Address, BrokerError, Outgoing, Purpose, connect};
 use crate::topology::COMMANDS;
 
 const PERSISTENT: u8 = 2;
@@ -71,9 +70,9 @@ impl Submitter {
     ///
     /// # Errors
     /// The broker cannot be reached or has no exchange for commands.
-    pub async fn connect(url: &SecretString, name: &str, within: Duration) -> Result<Self, SubmitError> {
-        let user = ShortString::try_new(user_of(url)?).map_err(|_| BrokerError::Url)?;
-        let connection = connect(url, name, Purpose::Publish, within).await?;
+    pub async fn connect(broker: &Address, name: &str, within: Duration) -> Result<Self, SubmitError> {
+        let user = ShortString::try_new(broker.user()).map_err(|_| BrokerError::User)?;
+        let connection = connect(broker, name, Purpose::Publish, within).await?;
         let asked = connection.create_channel().await.map_err(BrokerError::from)?;
         let options = ExchangeDeclareOptions { passive: true, ..Default::default() };
         let declared =

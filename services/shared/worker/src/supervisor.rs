@@ -156,7 +156,7 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
         let settings = &self.settings;
         let connect = |purpose: Purpose| {
             let name = format!("{} {}", D::WORKER, purpose.as_str());
-            async move { broker::connect(&settings.broker_url, &name, purpose, settings.connect_timeout).await }
+            async move { broker::connect(&settings.broker, &name, purpose, settings.connect_timeout).await }
         };
         let publish = Arc::new(connect(Purpose::Publish).await?);
         topology::check_existence(&publish, D::WORKER).await?;

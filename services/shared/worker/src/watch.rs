@@ -15,10 +15,9 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, Connection, Consumer};
-use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::broker::{BrokerError, Purpose, connect};
+use crate::broker::{Address, BrokerError, Purpose, connect};
 use crate::submit::refusal;
 use crate::topology::{DEAD, EVENTS, Limits, Topology, UNROUTABLE};
 
@@ -189,12 +188,12 @@ impl Watch {
     /// # Errors
     /// The broker cannot be reached, or the user may not declare a queue of its own or read the exchanges.
     pub async fn start(
-        url: &SecretString,
+        broker: &Address,
         name: &str,
         merchants: &[MerchantId],
         within: Duration,
     ) -> Result<Self, WatchError> {
-        let connection = connect(url, name, Purpose::Consume, within).await?;
+        let connection = connect(broker, name, Purpose::Consume, within).await?;
         let channel = connection.create_channel().await?;
         channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
         let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
