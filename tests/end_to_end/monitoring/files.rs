@@ -93,7 +93,8 @@ fn alerts_say_what_to_do_in_words_that_they_have() {
         for part in ["summary", "description"] {
             let text = alert["annotations"][part].as_str().unwrap();
             for named in text.split("$labels.").skip(1) {
-                let label = named.split(|char: char| !(char.is_alphanumeric() || char == '_')).next().unwrap();
+                let label =
+                    named.split(|char: char| !(char.is_alphanumeric() || char == '_')).next().unwrap();
                 assert!(sample.contains(&format!("{label}=\"")), "{} has no label {label}", name(&alert));
             }
         }
@@ -103,7 +104,8 @@ fn alerts_say_what_to_do_in_words_that_they_have() {
 #[test]
 fn the_readme_has_every_alert_with_its_severity() {
     let readme = text("README.md");
-    let row = |line: &str| Some(line.strip_prefix("| Saldo")?.split(" | ").take(2).collect::<Vec<_>>().join(" "));
+    let row =
+        |line: &str| Some(line.strip_prefix("| Saldo")?.split(" | ").take(2).collect::<Vec<_>>().join(" "));
     let told: Vec<_> = readme.lines().filter_map(row).map(|row| format!("Saldo{row}")).collect();
     let alerts = alerts();
     let is = |alert: &Value| format!("{} {}", name(alert), alert["labels"]["severity"].as_str().unwrap());
@@ -135,7 +137,11 @@ fn every_panel_is_described_and_has_a_unit_and_a_place_of_its_own() {
         let place = |name: &str| panel["gridPos"][name].as_u64().unwrap();
         for column in place("x")..place("x") + place("w") {
             for line in place("y")..place("y") + place("h") {
-                assert!(column < 24 && taken.insert((column, line)), "{} covers another panel", panel["title"]);
+                assert!(
+                    column < 24 && taken.insert((column, line)),
+                    "{} covers another panel",
+                    panel["title"]
+                );
             }
         }
         if panel["type"] != "row" {

@@ -2,9 +2,25 @@
 
 use std::collections::BTreeSet;
 
-const KEYWORDS: [&str; 6] = ["and", "or", "unless", "offset", "bool", "inf"];
-const AGGREGATIONS: [&str; 7] = ["sum", "max", "min", "avg", "count", "topk", "quantile"];
-/// A list of labels follows.
+/// Words that are no metrics, although no parenthesis need follow.
+const WORDS: [&str; 15] = [
+    "and",
+    "or",
+    "unless",
+    "offset",
+    "bool",
+    "inf",
+    "group_left",
+    "group_right",
+    "sum",
+    "max",
+    "min",
+    "avg",
+    "count",
+    "topk",
+    "quantile",
+];
+/// What a list of labels may follow.
 const LISTS: [&str; 6] = ["by", "without", "on", "ignoring", "group_left", "group_right"];
 
 /// The metrics and labels of a query.
@@ -16,44 +32,49 @@ pub(super) struct Named {
 
 /// What this query names.
 pub(super) fn named(query: &str) -> Named {
-    let mut named = Named::default();
-    let (mut within_braces, mut within_list, mut list_follows) = (false, false, false);
-    let mut rest = query;
-    while let Some(first) = rest.chars().next() {
-        let length = match first {
-            '"' => string(rest),
-            // A number or a duration, and what belongs to it.
-            '0'..='9' => word(rest),
-            'a'..='z' | 'A'..='Z' | '_' | ':' => word(rest),
-            _ => first.len_utf8(),
-        };
-        let (token, after) = rest.split_at(length);
-        match first {
-            '{' => within_braces = true,
-            '}' => within_braces = false,
-            '(' => within_list = list_follows,
-            ')' => within_list = false,
-            'a'..='z' | 'A'..='Z' | '_' | ':' if within_braces || within_list => {
-                named.labels.insert(token.to_owned());
+    let (mut named, mut within_braces, mut within_list) = (Named::default(), false, false);
+    let tokens = tokens(query);
+    for (at, token) in tokens.iter().enumerate() {
+        match *token {
+            "{" => within_braces = true,
+            "}" => within_braces = false,
+            "(" => within_list = at > 0 && LISTS.contains(&tokens[at - 1]),
+            ")" => within_list = false,
+            other if !other.starts_with(begins_a_word) => {}
+            label if within_braces || within_list => {
+                named.labels.insert(label.to_owned());
             }
-            'a'..='z' | 'A'..='Z' | '_' | ':' => {
-                let is_called = after.trim_start().starts_with('(');
-                let is_word = [&KEYWORDS[..], &AGGREGATIONS, &LISTS].concat().contains(&token);
-                if !is_called && !is_word {
-                    named.metrics.insert(token.to_owned());
-                }
+            word if WORDS.contains(&word) || tokens.get(at + 1) == Some(&"(") => {}
+            metric => {
+                named.metrics.insert(metric.to_owned());
             }
-            _ => {}
         }
-        if !first.is_whitespace() {
-            list_follows = LISTS.contains(&token);
-        }
-        rest = after;
     }
     named
 }
 
-/// The length of the word at the beginning.
+/// Words, numbers with their units, strings, and every other character for itself.
+fn tokens(query: &str) -> Vec<&str> {
+    let (mut tokens, mut rest) = (Vec::new(), query.trim_start());
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '"' => string(rest),
+            '0'..='9' => word(rest),
+            _ if begins_a_word(first) => word(rest),
+            _ => first.len_utf8(),
+        };
+        let (token, after) = rest.split_at(length);
+        tokens.push(token);
+        rest = after.trim_start();
+    }
+    tokens
+}
+
+const fn begins_a_word(char: char) -> bool {
+    char.is_ascii_alphabetic() || matches!(char, '_' | ':')
+}
+
+/// The length of the word or number at the beginning.
 fn word(text: &str) -> usize {
     text.find(|char: char| !(char.is_ascii_alphanumeric() || "_:.".contains(char))).unwrap_or(text.len())
 }
