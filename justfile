@@ -7,7 +7,7 @@ _list:
 up *options:
     deploy/local/up {{ options }}
 
-# All checks and tests, or the steps named: format, lint, test, faults, speed, queries, demo
+# All checks and tests, or the steps named: format, lint, monitoring, test, faults, speed, queries, demo
 test *steps:
     tests/run {{ steps }}
 

@@ -16,6 +16,7 @@ mod mail_session;
 mod mails;
 mod metrics;
 mod model;
+mod monitoring;
 mod outages;
 mod parking;
 mod path;

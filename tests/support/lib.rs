@@ -3,7 +3,7 @@
 //!
 //! Servers are found through `SALDO_TEST_DATABASE_URL`, `SALDO_TEST_AMQP_URL` and `SALDO_TEST_MANAGEMENT_URL`, and
 //! through TLS by `SALDO_TEST_AMQPS_URL`, `SALDO_TEST_MANAGEMENTS_URL` and `SALDO_TEST_CA_FILE`, all with an
-//! administrator's login; `tests/run` sets them.
+//! administrator's login, and the broker's metrics by `SALDO_TEST_PROMETHEUS_URL`; `tests/run` sets them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail loudly")]
 
 pub mod broker;

@@ -277,9 +277,9 @@ impl Drop for Worker {
     }
 }
 
-/// A port that is free, and that no other worker of this process is told to use: one that was looked for at the same time
+/// A port that is free, and that nothing else started by this process is told to use: what was looked for at the same time
 /// may not have taken its own yet.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut given = GIVEN.lock().unwrap();
     loop {

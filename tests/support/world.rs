@@ -246,6 +246,12 @@ impl World {
         format!("amqp://saldo_{worker}_test:{PASSWORD}@{host}/{}", self.name)
     }
 
+    /// Where the broker tells its metrics: host and port.
+    pub fn broker_metrics(&self) -> String {
+        let url = server("SALDO_TEST_PROMETHEUS_URL");
+        url.split_once("://").unwrap().1.to_owned()
+    }
+
     /// A commissions worker, to be configured and started.
     pub fn worker(&self) -> WorkerBuilder {
         self.worker_of("commissions")
