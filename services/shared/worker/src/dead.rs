@@ -76,7 +76,7 @@ pub enum WalkError {
     Disturbed(String),
     /// It cannot be listed as a whole.
     #[error(
-        "{0}: holds more than {MOST_LETTERS} letters, one of which no client can receive; purge it, or take letters out"
+        "{0}: holds more than {MOST_LETTERS} letters, one of which no client can receive; take some out by other means"
     )]
     TooMany(String),
     /// Another letter was taken than the one that was meant; it is in its queue again.

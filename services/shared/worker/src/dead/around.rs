@@ -74,7 +74,7 @@ impl Walk {
                 }
                 Got::Nothing => break,
                 Got::Lost => {
-                    self.wait_for(all - received).await?;
+                    self.wait_for(all.saturating_sub(received)).await?;
                     self.kept.add(&self.queue, Seen::from(peeked), Held::Queued);
                     unreadable += 1;
                 }
