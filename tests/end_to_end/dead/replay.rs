@@ -26,7 +26,7 @@ async fn a_letter_whose_cause_was_mended_is_decided_once_however_often_it_is_rep
     trap(&world, true).await;
     let mut worker = world.worker().ready().await;
     let command = noted(credit("c-1", "anna", "12.50"));
-    publisher.publish(&[command.clone()]).await;
+    publisher.publish(std::slice::from_ref(&command)).await;
     holds(&publisher, &dead_queue("commissions"), 1).await;
     publisher.publish(&[command]).await;
     holds(&publisher, &dead_queue("commissions"), 2).await;
