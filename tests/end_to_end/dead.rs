@@ -9,8 +9,7 @@ use lapin::BasicProperties;
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
-use sqlx::AssertSqlSafe;
-use sqlx::Executor as _;
+use sqlx::{AssertSqlSafe, Executor as _};
 use tests::message::routing_key;
 use tests::{PATIENCE, Publisher, Ran, World, eventually};
 use worker::topology::{DEAD, dead_queue};
@@ -63,9 +62,9 @@ async fn put(publisher: &Publisher, worker: &str, message: &Value, reason: &str,
 async fn put_raw(publisher: &Publisher, worker: &str, body: &[u8], properties: BasicProperties) {
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
     let queue = dead_queue(worker);
-    let published =
+    let confirm =
         publisher.channel.basic_publish(DEAD.into(), queue.as_str().into(), options, body, properties);
-    assert_eq!(published.await.unwrap().await.unwrap(), lapin::Confirmation::Ack(None));
+    assert_eq!(confirm.await.unwrap().await.unwrap(), lapin::Confirmation::Ack(None));
 }
 
 /// From now on, or no longer, the ledger refuses what says boom.

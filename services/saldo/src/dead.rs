@@ -28,6 +28,8 @@ use clap::Subcommand;
 use crate::Done;
 use crate::output::Output;
 
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     List(list::Arguments),

@@ -111,12 +111,15 @@ pub(crate) struct Understood {
     pub(crate) needs_user: bool,
 }
 
+/// Reads a message as one of the workers does.
+type Reader = fn(&[u8]) -> Result<Understood, Malformed>;
+
 /// Reads a message as its worker does.
 ///
 /// # Errors
 /// A worker would find it malformed.
 pub(crate) fn understand(body: &[u8]) -> Result<Understood, Malformed> {
-    let workers: [fn(&[u8]) -> Result<Understood, Malformed>; 4] = [
+    let workers: [Reader; 4] = [
         read::<CommissionCommand>,
         read::<AdjustmentCommand>,
         read::<WithdrawalCommand>,

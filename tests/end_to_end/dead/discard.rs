@@ -22,7 +22,7 @@ async fn decided() -> (World, Publisher, Vec<u8>) {
     let (events, publisher) = (world.events().await, world.publisher().await);
     let mut worker = world.worker().ready().await;
     let command = credit("c-1", "anna", "12.50");
-    publisher.publish(&[command.clone()]).await;
+    publisher.publish(std::slice::from_ref(&command)).await;
     let told = events.at_least(1, PATIENCE).await[0].body.clone();
     assert!(worker.terminate().await.success());
     put(&publisher, "commissions", &command, "culprit", &[]).await;
@@ -83,7 +83,7 @@ async fn what_was_not_decided_or_cannot_be_read_goes_only_as_asked() {
     put(&publisher, "adjustments", &reverse_adjustment("r-1", "a-1"), "culprit", &[]).await;
     let parked = reverse("r-2", "c-unknown", None);
     let mut worker = world.worker().ready().await;
-    publisher.publish(&[parked.clone()]).await;
+    publisher.publish(std::slice::from_ref(&parked)).await;
     publisher.consumed(COMMISSIONS).await;
     tests::eventually("it is parked", PATIENCE, || async {
         let waiting = world.count("SELECT count(*) FROM waiting").await;

@@ -9,6 +9,9 @@ use worker::topology::{DEAD, UNROUTABLE, dead_queue};
 use super::{dead, deeds, holds, letter, list, put_raw, texts};
 use crate::hostile::{longest_header, padded};
 
+/// The property flag of a message id.
+const MESSAGE_ID: u16 = 1 << 7;
+
 /// Twelve letters, the fourth and the eighth of which kill every connection that receives them.
 async fn letters(world: &World, publisher: &Publisher) {
     // With room for the broker's header the first time, and not the second.
@@ -20,7 +23,6 @@ async fn letters(world: &World, publisher: &Publisher) {
             7 => {
                 let mut wire = Wire::connect(world);
                 let queue = dead_queue("commissions");
-                const MESSAGE_ID: u16 = 1 << 7;
                 assert!(wire.publish(DEAD, queue.as_bytes(), MESSAGE_ID, b"\x02\xff\xfe", body.as_bytes()));
             }
             _ => put_raw(publisher, "commissions", body.as_bytes(), Publisher::properties()).await,

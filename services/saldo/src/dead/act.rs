@@ -2,6 +2,7 @@
 //! for what became of each.
 
 use std::io;
+use std::num::NonZeroU32;
 
 use contract::Actor;
 use ledger::deed::{self, Deed, DeedKind};
@@ -9,8 +10,65 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use worker::dead::Letter;
 
-use super::find::{SHORT, Subject};
+use super::Error;
+use super::find::{Chosen, Look, SHORT, Subject};
 use crate::output::Output;
+use crate::{Done, Status};
+
+// Which letters, who does it, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Acting {
+    #[command(flatten)]
+    pub(super) chosen: Chosen,
+    /// Who does it
+    #[arg(long, value_name = "NAME")]
+    pub(super) actor: Actor,
+    /// At most so many a second
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(super) rate: NonZeroU32,
+    /// Change nothing; say what would be done
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Replaying, or discarding.
+pub(super) trait Act {
+    /// Which of them.
+    const KIND: DeedKind;
+
+    fn acting(&self) -> &Acting;
+
+    /// Deals with one letter, by its place.
+    ///
+    /// # Errors
+    /// Nothing can be done any more, with this letter or any other.
+    async fn one(&mut self, look: &mut Look, place: (usize, usize)) -> Result<Report, Error>;
+}
+
+/// Deals with all letters that were chosen, tells what became of each, and returns the rest to their queues.
+pub(super) async fn all<A: Act>(mut act: A, mut look: Look, output: &mut Output) -> Done {
+    let done = each(&mut act, &mut look, output).await;
+    let status = look.close(output).await;
+    Ok(if done? == Status::Good { status } else { Status::Bad })
+}
+
+async fn each<A: Act>(act: &mut A, look: &mut Look, output: &mut Output) -> Done {
+    let mut status = Status::Good;
+    for place in std::mem::take(&mut look.chosen) {
+        if look.is_over(output) {
+            break;
+        }
+        let report = act.one(look, place).await?;
+        report.tell(act.acting().json, A::KIND, output)?;
+        if report.is_bad() {
+            status = Status::Bad;
+        }
+    }
+    Ok(status)
+}
 
 /// What became of a letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,7 +86,7 @@ pub(super) enum Fate {
 
 /// A letter's line. The order of the fields is the order of the JSON.
 #[derive(Debug, Serialize)]
-pub(super) struct Outcome {
+pub(super) struct Report {
     pub(super) letter: String,
     pub(super) queue: String,
     pub(super) outcome: Fate,
@@ -40,7 +98,7 @@ pub(super) struct Outcome {
     pub(super) detail: Option<String>,
 }
 
-impl Outcome {
+impl Report {
     pub(super) fn of(letter: &Letter, outcome: Fate, detail: impl Into<Option<String>>) -> Self {
         Self {
             letter: letter.id.to_string(),
@@ -52,12 +110,12 @@ impl Outcome {
         }
     }
 
-    pub(super) fn is_bad(&self) -> bool {
+    fn is_bad(&self) -> bool {
         matches!(self.outcome, Fate::Refused | Fate::Failed)
     }
 
     /// Results go to standard output, what a person has to look at goes to standard error.
-    pub(super) fn tell(&self, json: bool, what: DeedKind, output: &mut Output) -> io::Result<()> {
+    fn tell(&self, json: bool, what: DeedKind, output: &mut Output) -> io::Result<()> {
         if json {
             return output.json(self);
         }

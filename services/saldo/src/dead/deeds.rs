@@ -72,7 +72,7 @@ fn table(deeds: &[RecordedDeed], output: &mut Output) -> std::io::Result<()> {
             deed.recorded_at.to_string(),
             deed.actor.clone(),
             deed.kind.clone(),
-            deed.letter()[..SHORT].to_owned(),
+            deed.letter[..SHORT].to_owned(),
             deed.queue.clone(),
             text(&deed.reason),
             text(&deed.name),

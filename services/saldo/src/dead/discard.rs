@@ -4,11 +4,10 @@
 //! lies there, and its command was decided. Whoever throws such a letter away has its events published first, so that
 //! nobody waits for them.
 
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
-use contract::{Actor, Event, Note, notification};
+use contract::{Event, Note, notification};
 use ledger::deed::DeedKind;
 use ledger::read::{self, Outcome as Known};
 use ledger::vault::Vault;
@@ -17,15 +16,16 @@ use worker::broker::Address;
 use worker::broker::{BrokerError, Outgoing, Publisher, Purpose, connect};
 use worker::dead::Letter;
 
-use super::act::{self, Fate, Outcome, Particulars};
+use super::Error;
+use super::act::{self, Act, Acting, Fate, Particulars, Report};
 use super::body;
-use super::find::{self, Chosen, Look, Subject};
+use super::find::{self, Look, Subject};
+use crate::Done;
 use crate::ledger_access::{self, STATEMENT_TIMEOUT};
 use crate::lines::{self, Line};
 use crate::output::{Output, chain};
 use crate::pace::Pace;
 use crate::settings::{BROKER_TIMEOUT, Settings};
-use crate::{Done, Status};
 
 /// Throw dead letters away for good
 ///
@@ -35,7 +35,7 @@ use crate::{Done, Status};
 /// what, and why, is written down first (`saldo dead deeds`).
 ///
 /// The user of broker.url must be allowed to read the queues of dead letters and to write to saldo.events. Letters that no
-/// client can receive are thrown away by the management API (broker.management_url). Exit status 1 if a letter stays.
+/// client can receive are thrown away by the management API (`broker.management_url`). Exit status 1 if a letter stays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   saldo dead discard --all --actor anna --because 'which were decided?' --dry-run
@@ -43,10 +43,7 @@ use crate::{Done, Status};
   saldo dead discard 3f2a91c0d4e7 --undecided --actor anna --because 'published again, corrected'")]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    chosen: Chosen,
-    /// Who does it
-    #[arg(long, value_name = "NAME")]
-    actor: Actor,
+    acting: Acting,
     /// Why; recorded
     #[arg(long, value_name = "TEXT")]
     because: Note,
@@ -56,15 +53,6 @@ pub(crate) struct Arguments {
     /// Also letters that cannot be read, so that nobody knows whether they were decided
     #[arg(long)]
     unread: bool,
-    /// At most so many a second
-    #[arg(long, value_name = "N", default_value = "100")]
-    rate: NonZeroU32,
-    /// Throw nothing away; say what would be done
-    #[arg(long)]
-    dry_run: bool,
-    /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
@@ -72,18 +60,16 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let access = find::access(&mut settings);
     let (database, vault) = (settings.database(STATEMENT_TIMEOUT), settings.optional_vault());
     settings.finish()?;
-    let mut discard = Discard {
+    let discard = Discard {
         ledger: ledger_access::connect(database).await?,
         broker: access.broker.clone(),
         publisher: None,
-        pace: Pace::new(arguments.rate),
+        pace: Pace::new(arguments.acting.rate),
         vault,
         arguments,
     };
-    let mut look = Look::chosen(&access, &discard.arguments.chosen, output).await;
-    let done = discard.all(&mut look, output).await;
-    let status = look.close(output).await;
-    Ok(if done? == Status::Good { status } else { Status::Bad })
+    let look = Look::chosen(&access, &discard.arguments.acting.chosen, output).await;
+    act::all(discard, look, output).await
 }
 
 struct Discard {
@@ -108,23 +94,14 @@ enum Standing {
     Event,
 }
 
-impl Discard {
-    async fn all(&mut self, look: &mut Look, output: &mut Output) -> Done {
-        let mut status = Status::Good;
-        for place in std::mem::take(&mut look.chosen) {
-            if look.is_over(output) {
-                break;
-            }
-            let outcome = self.one(look, place).await?;
-            outcome.tell(self.arguments.json, DeedKind::Discard, output)?;
-            if outcome.is_bad() {
-                status = Status::Bad;
-            }
-        }
-        Ok(status)
+impl Act for Discard {
+    const KIND: DeedKind = DeedKind::Discard;
+
+    fn acting(&self) -> &Acting {
+        &self.arguments.acting
     }
 
-    async fn one(&mut self, look: &mut Look, place: (usize, usize)) -> Result<Outcome, Error> {
+    async fn one(&mut self, look: &mut Look, place: (usize, usize)) -> Result<Report, Error> {
         let letter = look.letter(place);
         let (subject, standing) = self.standing(letter).await?;
         let (known, events) = match standing {
@@ -133,48 +110,48 @@ impl Discard {
             Standing::Undecided(why) if self.arguments.undecided => (why, Vec::new()),
             Standing::Unread(why) if self.arguments.unread => (why, Vec::new()),
             Standing::Undecided(why) => {
-                return Ok(Outcome::of(letter, Fate::Refused, format!("{why}; --undecided discards it")));
+                return Ok(Report::of(letter, Fate::Refused, format!("{why}; --undecided discards it")));
             }
             Standing::Unread(why) => {
-                return Ok(Outcome::of(letter, Fate::Refused, format!("{why}; --unread discards it")));
+                return Ok(Report::of(letter, Fate::Refused, format!("{why}; --unread discards it")));
             }
         };
-        let mut outcome = Outcome::of(letter, Fate::Possible, known.clone());
-        if self.arguments.dry_run {
-            return Ok(outcome);
+        let mut report = Report::of(letter, Fate::Possible, known.clone());
+        if self.arguments.acting.dry_run {
+            return Ok(report);
         }
         let note = format!("{} ({known})", self.arguments.because);
         let particulars = Particulars { note: Some(&note), ..Particulars::default() };
-        let actor = &self.arguments.actor;
-        outcome.deed = Some(
+        let actor = &self.arguments.acting.actor;
+        report.deed = Some(
             act::record(&mut self.ledger, DeedKind::Discard, actor, letter, &subject, particulars).await?,
         );
         self.pace.wait().await;
         self.tell(&events).await?;
-        outcome.outcome = Fate::Discarded;
+        report.outcome = Fate::Discarded;
         if let Err(error) = look.walks[place.0].take_out(place.1).await {
-            outcome.outcome = Fate::Failed;
-            outcome.detail = Some(format!("it could not be taken out: {}", chain(&error)));
+            report.outcome = Fate::Failed;
+            report.detail = Some(format!("it could not be taken out: {}", chain(&error)));
         }
-        Ok(outcome)
+        Ok(report)
     }
+}
 
+impl Discard {
     async fn tell(&mut self, events: &[Event]) -> Result<(), BrokerError> {
         if events.is_empty() {
             return Ok(());
         }
-        let publisher = match self.publisher.take() {
-            Some(publisher) => publisher,
-            None => {
-                let connection =
-                    connect(&self.broker, "saldo dead discard", Purpose::Publish, BROKER_TIMEOUT).await?;
-                Publisher::open(Arc::new(connection), BROKER_TIMEOUT).await?
-            }
-        };
+        if self.publisher.is_none() {
+            let connection =
+                connect(&self.broker, "saldo dead discard", Purpose::Publish, BROKER_TIMEOUT).await?;
+            self.publisher = Some(Publisher::open(Arc::new(connection), BROKER_TIMEOUT).await?);
+        }
         let outgoing: Vec<_> = events.iter().map(Outgoing::event).collect();
-        publisher.publish(&outgoing).await?;
-        self.publisher = Some(publisher);
-        Ok(())
+        match &self.publisher {
+            Some(publisher) => publisher.publish(&outgoing).await,
+            None => Ok(()),
+        }
     }
 
     /// Asks the inbox; and what the letter says of itself, its body opened where it can be.
@@ -220,5 +197,3 @@ impl Discard {
         Ok((subject, standing))
     }
 }
-
-type Error = Box<dyn std::error::Error + Send + Sync>;

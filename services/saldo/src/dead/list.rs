@@ -15,7 +15,7 @@ use crate::{Done, report};
 /// List dead letters, queue by queue, the longest dead first
 ///
 /// They stay where they are, in their order; while they are looked at, nobody else is given them. Letters that no client can
-/// receive are listed from the management API, if broker.management_url is set. Exit status 1 if a queue could not be
+/// receive are listed from the management API, if `broker.management_url` is set. Exit status 1 if a queue could not be
 /// read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -8,10 +8,9 @@
 //! survives. Such a letter, and one that needs another user, goes out by the operator's word only that the command is the
 //! operator's own.
 
-use std::num::NonZeroU32;
 use std::path::Path;
 
-use contract::{Actor, MalformedReason, notification};
+use contract::{MalformedReason, notification};
 use ledger::deed::DeedKind;
 use ledger::vault::Vault;
 use sqlx::PgConnection;
@@ -19,15 +18,16 @@ use worker::dead::{Letter, Origin};
 use worker::submit::{Command, Submission, Submitter};
 use worker::topology;
 
-use super::act::{self, Fate, Outcome, Particulars};
+use super::Error;
+use super::act::{self, Act, Acting, Fate, Particulars, Report};
 use super::body::{self, Body};
-use super::find::{self, Chosen, Look, Subject};
+use super::find::{self, Look, Subject};
+use crate::Done;
 use crate::ledger_access::{self, STATEMENT_TIMEOUT};
 use crate::lines::{self, Line};
 use crate::output::{Output, chain};
 use crate::pace::Pace;
 use crate::settings::{BROKER_TIMEOUT, Settings};
-use crate::{Done, Status};
 
 /// AMQP's longest routing key or message id, in bytes.
 const MAX_SHORT: usize = 255;
@@ -51,23 +51,11 @@ const MAX_SHORT: usize = 255;
   saldo dead replay --all --worker commissions --actor anna --rate 10")]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    chosen: Chosen,
-    /// Who does it
-    #[arg(long, value_name = "NAME")]
-    actor: Actor,
+    acting: Acting,
     /// Also as the user of broker.url's own command: what needs the user who published it, and what the broker gave up, with
     /// the routing key that its body asks for; recorded
     #[arg(long)]
     as_myself: bool,
-    /// At most so many a second
-    #[arg(long, value_name = "N", default_value = "100")]
-    rate: NonZeroU32,
-    /// Publish nothing; say what would be done
-    #[arg(long)]
-    dry_run: bool,
-    /// Print one JSON object a line
-    #[arg(long)]
-    json: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
@@ -75,18 +63,16 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let access = find::access(&mut settings);
     let (database, vault) = (settings.database(STATEMENT_TIMEOUT), settings.optional_vault());
     settings.finish()?;
-    let mut replay = Replay {
+    let replay = Replay {
         ledger: ledger_access::connect(database).await?,
         submitter: Submitter::connect(&access.broker, "saldo dead replay", BROKER_TIMEOUT).await?,
         operator: access.broker.user().to_owned(),
-        pace: Pace::new(arguments.rate),
+        pace: Pace::new(arguments.acting.rate),
         vault,
         arguments,
     };
-    let mut look = Look::chosen(&access, &replay.arguments.chosen, output).await;
-    let done = replay.all(&mut look, output).await;
-    let status = look.close(output).await;
-    Ok(if done? == Status::Good { status } else { Status::Bad })
+    let look = Look::chosen(&access, &replay.arguments.acting.chosen, output).await;
+    act::all(replay, look, output).await
 }
 
 struct Replay {
@@ -99,35 +85,26 @@ struct Replay {
     vault: Option<Vault>,
 }
 
-impl Replay {
-    async fn all(&mut self, look: &mut Look, output: &mut Output) -> Done {
-        let mut status = Status::Good;
-        for place in std::mem::take(&mut look.chosen) {
-            if look.is_over(output) {
-                break;
-            }
-            let outcome = self.one(look, place).await?;
-            outcome.tell(self.arguments.json, DeedKind::Replay, output)?;
-            if outcome.is_bad() {
-                status = Status::Bad;
-            }
-        }
-        Ok(status)
+impl Act for Replay {
+    const KIND: DeedKind = DeedKind::Replay;
+
+    fn acting(&self) -> &Acting {
+        &self.arguments.acting
     }
 
-    async fn one(&mut self, look: &mut Look, place: (usize, usize)) -> Result<Outcome, Error> {
+    async fn one(&mut self, look: &mut Look, place: (usize, usize)) -> Result<Report, Error> {
         let letter = look.letter(place);
         let (body, plan) = match self.plan(letter) {
             Ok(planned) => planned,
-            Err(why) => return Ok(Outcome::of(letter, Fate::Refused, why)),
+            Err(why) => return Ok(Report::of(letter, Fate::Refused, why)),
         };
         let note = plan.note();
-        let mut outcome = Outcome::of(letter, Fate::Possible, note.clone());
-        outcome.routing_key = Some(plan.routing_key.clone());
-        if self.arguments.dry_run {
-            return Ok(outcome);
+        let mut report = Report::of(letter, Fate::Possible, note.clone());
+        report.routing_key = Some(plan.routing_key.clone());
+        if self.arguments.acting.dry_run {
+            return Ok(report);
         }
-        let (subject, actor) = (Subject::read(&body), &self.arguments.actor);
+        let (subject, actor) = (Subject::read(&body), &self.arguments.acting.actor);
         let particulars = Particulars {
             routing_key: Some(&plan.routing_key),
             user: Some(&self.operator),
@@ -135,7 +112,7 @@ impl Replay {
         };
         let deed =
             act::record(&mut self.ledger, DeedKind::Replay, actor, letter, &subject, particulars).await?;
-        outcome.deed = Some(deed);
+        report.deed = Some(deed);
         self.pace.wait().await;
         let own = letter.id.to_string();
         let message_id = letter.dead.message_id.as_deref().filter(|id| id.len() <= MAX_SHORT).unwrap_or(&own);
@@ -153,11 +130,13 @@ impl Replay {
             Some(Submission::Forbidden(words)) => Some(words),
             Some(Submission::Unroutable) | None => Some("no queue took it".to_owned()),
         };
-        outcome.outcome = if failed.is_none() { Fate::Replayed } else { Fate::Failed };
-        outcome.detail = failed.or(outcome.detail);
-        Ok(outcome)
+        report.outcome = if failed.is_none() { Fate::Replayed } else { Fate::Failed };
+        report.detail = failed.or(report.detail);
+        Ok(report)
     }
+}
 
+impl Replay {
     fn plan<'l>(&self, letter: &'l Letter) -> Result<(Body<'l>, Plan), String> {
         if letter.worker() == Some(notification::WORKER) {
             return Err(
@@ -169,8 +148,6 @@ impl Replay {
         Ok((body, plan))
     }
 }
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// How a letter's command goes out.
 #[derive(Debug, PartialEq, Eq)]

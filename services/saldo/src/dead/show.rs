@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use worker::dead::Letter;
 
+use super::Error;
 use super::act::{self, Particulars};
 use super::body::{self, Body};
 use super::find::{self, Filter, Look, Subject};
@@ -55,7 +56,7 @@ struct Shown<'l> {
     /// The body as it was published, where it is text and may be shown.
     body: Option<&'l str>,
     /// Why there is none.
-    body_not_shown: Option<String>,
+    why_no_body: Option<String>,
 }
 
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
@@ -115,8 +116,6 @@ async fn reveal_to(
     Ok(if body.is_ok() { Status::Good } else { Status::Bad })
 }
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
-
 fn print(
     letter: &Letter,
     body: &Result<Body<'_>, String>,
@@ -129,8 +128,8 @@ fn print(
         Err(why) => Err(why.clone()),
     };
     if json {
-        let (body, body_not_shown) = (text.as_ref().ok().copied(), text.err());
-        output.json(&Shown { row, headers: &letter.headers, body, body_not_shown })?;
+        let (body, why_no_body) = (text.as_ref().ok().copied(), text.err());
+        output.json(&Shown { row, headers: &letter.headers, body, why_no_body })?;
         return Ok(());
     }
     let Value::Object(fields) = serde_json::to_value(&row)? else { return Ok(()) };

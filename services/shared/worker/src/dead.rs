@@ -31,7 +31,7 @@ mod holder;
 mod letter;
 
 use holder::{Got, Holder};
-use letter::Message;
+use letter::Seen;
 pub use letter::{Letter, LetterId, Origin};
 
 /// Letters that are held at once.
@@ -76,7 +76,7 @@ pub enum WalkError {
     Disturbed(String),
     /// It cannot be listed as a whole.
     #[error(
-        "{0}: holds more than {MOST_LETTERS} letters, one of which no client can receive; purge it, or take letters out"
+        "{0}: holds more than {MOST_LETTERS} letters, one of which no client can receive; take some out by other means"
     )]
     TooMany(String),
     /// Another letter was taken than the one that was meant; it is in its queue again.
@@ -147,11 +147,11 @@ struct Kept {
 }
 
 impl Kept {
-    fn add(&mut self, queue: &str, message: Message, held: Held) {
-        let content = message.content(queue);
+    fn add(&mut self, queue: &str, seen: Seen, held: Held) {
+        let content = seen.content(queue);
         let twins = self.twins.entry(content).or_default();
-        self.bytes += message.bytes();
-        self.letters.push(message.letter(queue, content, *twins));
+        self.bytes += seen.bytes();
+        self.letters.push(seen.letter(queue, content, *twins));
         self.held.push((held, content));
         *twins += 1;
     }
@@ -259,7 +259,7 @@ impl Walk {
     async fn receive(&mut self) -> Result<bool, WalkError> {
         while !self.kept.is_full() {
             match self.holders[0].get(&self.queue).await? {
-                Got::Letter(tag, message) => self.kept.add(&self.queue, message, Held::By(0, tag)),
+                Got::Letter(tag, seen) => self.kept.add(&self.queue, *seen, Held::By(0, tag)),
                 Got::Nothing => return Ok(true),
                 Got::Lost => return Ok(false),
             }

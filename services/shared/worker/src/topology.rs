@@ -62,9 +62,7 @@ pub fn taken_by(routing_key: &str) -> Option<&'static str> {
     let words: Vec<&str> = routing_key.split('.').collect();
     let bound = |pattern: &&str| matches(&pattern.split('.').collect::<Vec<_>>(), &words);
     let mut takers = WORKERS.iter().filter(|consumer| consumer.exchange == COMMANDS);
-    takers
-        .find(|consumer| consumer.routing.iter().any(|pattern| bound(pattern)))
-        .map(|consumer| consumer.worker)
+    takers.find(|consumer| consumer.routing.iter().any(bound)).map(|consumer| consumer.worker)
 }
 
 /// As a topic exchange compares: `*` is one word, `#` any number of them.

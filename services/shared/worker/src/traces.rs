@@ -97,8 +97,9 @@ impl Traces {
         let Some(endpoint) = &settings.traces_endpoint else { return Ok((Self::default(), None)) };
         let wrong = |error: &dyn std::fmt::Display| format!("traces.endpoint: cannot be used: {error}");
         let timeout = settings.traces_timeout;
-        let client =
-            Client::builder().timeout(timeout).build().map_err(|error| wrong(&error.without_url()))?;
+        let tls = settings.traces_trust.client_config().map_err(|error| wrong(&error))?;
+        let client = Client::builder().timeout(timeout).tls_backend_preconfigured(tls).build();
+        let client = client.map_err(|error| wrong(&error.without_url()))?;
         let mut exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(client)

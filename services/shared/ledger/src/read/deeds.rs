@@ -1,7 +1,7 @@
 //! What operators did with dead letters.
 
 use contract::{Actor, Timestamp};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::Result;
@@ -22,9 +22,8 @@ pub struct RecordedDeed {
     pub kind: String,
     /// Where the letter lay.
     pub queue: String,
-    /// Its name.
-    #[serde(serialize_with = "in_hex")]
-    pub letter: Vec<u8>,
+    /// Its name, in hexadecimal.
+    pub letter: String,
     /// Why it was dead.
     pub reason: Option<String>,
     /// The command's type, without a version.
@@ -38,36 +37,12 @@ pub struct RecordedDeed {
     pub command_id: Option<String>,
     /// The key it was delivered or published with.
     pub routing_key: Option<String>,
-    /// SHA-256 of the body as it lay there.
-    #[serde(serialize_with = "maybe_in_hex")]
-    pub fingerprint: Option<Vec<u8>>,
+    /// SHA-256 of the body as it lay there, in hexadecimal.
+    pub fingerprint: Option<String>,
     /// As whom it was published.
     pub user_id: Option<String>,
     /// Why, and what was known of the command.
     pub note: Option<String>,
-}
-
-impl RecordedDeed {
-    /// The letter's name as people read it.
-    pub fn letter(&self) -> String {
-        hex(&self.letter)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn in_hex<S: Serializer>(bytes: &[u8], serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    serializer.serialize_str(&hex(bytes))
-}
-
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
-fn maybe_in_hex<S: Serializer>(
-    bytes: &Option<Vec<u8>>,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    bytes.as_deref().map(hex).serialize(serializer)
 }
 
 /// Which deeds.
@@ -95,12 +70,12 @@ pub async fn deeds(
     // By the primary key, backwards: people write few of them.
     let rows = sqlx::query_as!(
         RecordedDeed,
-        "SELECT id, recorded_at, role, actor, kind, queue, letter, reason, type AS name, merchant, source, command_id,
-                routing_key, fingerprint, user_id, note
-         FROM deed
-         WHERE ($1::text IS NULL OR actor = $1) AND ($2::text IS NULL OR kind = $2)
-           AND ($3::text IS NULL OR starts_with(encode(letter, 'hex'), $3)) AND ($4::bigint IS NULL OR id < $4)
-         ORDER BY id DESC LIMIT $5",
+        r#"SELECT id, recorded_at, role, actor, kind, queue, encode(letter, 'hex') AS "letter!", reason, type AS name,
+                  merchant, source, command_id, routing_key, encode(fingerprint, 'hex') AS fingerprint, user_id, note
+           FROM deed
+           WHERE ($1::text IS NULL OR actor = $1) AND ($2::text IS NULL OR kind = $2)
+             AND ($3::text IS NULL OR starts_with(encode(letter, 'hex'), $3)) AND ($4::bigint IS NULL OR id < $4)
+           ORDER BY id DESC LIMIT $5"#,
         wanted.actor.as_ref().map(Actor::as_str),
         wanted.kind.map(DeedKind::as_str),
         wanted.letter.as_deref(),

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::holder::{Got, Holder};
-use super::letter::{BEGINNING, Message};
+use super::letter::{BEGINNING, Seen};
 use super::{Held, MOST_LETTERS, Walk, WalkError};
 use crate::management::{Management, Peeked};
 
@@ -55,10 +55,10 @@ impl Walk {
                 self.kept.partial = true;
                 break;
             }
-            let content = Message::from(peeked).content(&self.queue);
+            let content = Seen::from(peeked).content(&self.queue);
             if !suspects.contains(&content) && !is_suspicious(peeked) {
                 match self.holders[0].get(&self.queue).await? {
-                    Got::Letter(tag, message) => self.kept.add(&self.queue, message, Held::By(0, tag)),
+                    Got::Letter(tag, seen) => self.kept.add(&self.queue, *seen, Held::By(0, tag)),
                     Got::Nothing => break,
                     Got::Lost => return Ok(Some(content)),
                 }
@@ -67,15 +67,15 @@ impl Walk {
             }
             let aside = Holder::open(&self.access).await?;
             match aside.get(&self.queue).await? {
-                Got::Letter(tag, message) => {
-                    self.kept.add(&self.queue, message, Held::By(self.holders.len(), tag));
+                Got::Letter(tag, seen) => {
+                    self.kept.add(&self.queue, *seen, Held::By(self.holders.len(), tag));
                     self.holders.push(aside);
                     received += 1;
                 }
                 Got::Nothing => break,
                 Got::Lost => {
-                    self.wait_for(all - received).await?;
-                    self.kept.add(&self.queue, Message::from(peeked), Held::Queued);
+                    self.wait_for(all.saturating_sub(received)).await?;
+                    self.kept.add(&self.queue, Seen::from(peeked), Held::Queued);
                     unreadable += 1;
                 }
             }
@@ -88,7 +88,7 @@ impl Walk {
     pub(super) async fn take_queued(&self, content: [u8; 16]) -> Result<(), WalkError> {
         let disturbed = || WalkError::Disturbed(self.queue.clone());
         let Some(management) = &self.access.management else { return Err(disturbed()) };
-        let is_meant = |peeked: &Peeked| Message::from(peeked).content(&self.queue) == content;
+        let is_meant = |peeked: &Peeked| Seen::from(peeked).content(&self.queue) == content;
         let queued = self.kept.held.iter().filter(|(held, _)| matches!(held, Held::Queued)).count();
         let all = self.holders[0].ready(&self.queue).await?;
         let first = management.peek(&self.queue, queued, BEGINNING).await?;

@@ -8,7 +8,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::letter::Message;
+use super::letter::Seen;
 use super::{Access, GLANCE, WalkError};
 use crate::broker::{BrokerError, Purpose, connect};
 use crate::submit::refusal;
@@ -22,7 +22,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// What a queue gave.
 pub(super) enum Got {
     /// A letter, and the tag that it is held under.
-    Letter(u64, Message),
+    Letter(u64, Box<Seen>),
     /// It is empty.
     Nothing,
     /// The connection was lost.
@@ -62,7 +62,9 @@ impl Holder {
     pub(super) async fn get(&self, queue: &str) -> Result<Got, WalkError> {
         let got = self.channel.basic_get(queue.into(), BasicGetOptions::default());
         match self.unless_lost(got).await? {
-            Some(Ok(Some(got))) => Ok(Got::Letter(got.delivery.delivery_tag, Message::from(got.delivery))),
+            Some(Ok(Some(got))) => {
+                Ok(Got::Letter(got.delivery.delivery_tag, Box::new(Seen::from(got.delivery))))
+            }
             Some(Ok(None)) => Ok(Got::Nothing),
             Some(Err(error)) if self.connection.status().connected() => Err(error.into()),
             Some(Err(_)) | None => Ok(Got::Lost),

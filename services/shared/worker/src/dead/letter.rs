@@ -97,7 +97,7 @@ impl fmt::Debug for Letter {
 }
 
 /// A message of a queue, whichever way it was read.
-pub(super) struct Message {
+pub(super) struct Seen {
     exchange: String,
     routing_key: String,
     redelivered: bool,
@@ -111,7 +111,7 @@ pub(super) struct Message {
     readable: bool,
 }
 
-impl From<Delivery> for Message {
+impl From<Delivery> for Seen {
     fn from(delivery: Delivery) -> Self {
         let text = |text: &Option<lapin::types::ShortString>| text.as_ref().map(ToString::to_string);
         let properties = &delivery.properties;
@@ -132,7 +132,7 @@ impl From<Delivery> for Message {
 }
 
 /// Of a message that nobody can receive.
-impl From<&Peeked> for Message {
+impl From<&Peeked> for Seen {
     fn from(peeked: &Peeked) -> Self {
         let text = |name: &str| peeked.properties[name].as_str().map(str::to_owned);
         Self {
@@ -156,7 +156,7 @@ impl From<&Peeked> for Message {
     }
 }
 
-impl Message {
+impl Seen {
     /// A hash over what stays the same between two looks, over AMQP and HTTP alike: of a long body its beginning and
     /// its length.
     pub(super) fn content(&self, queue: &str) -> [u8; 16] {
@@ -316,7 +316,7 @@ mod tests {
     use super::*;
     use crate::topology::{COMMANDS, UNROUTABLE, dead_queue};
 
-    fn message(exchange: &str, key: &str, headers: &Value) -> Message {
+    fn message(exchange: &str, key: &str, headers: &Value) -> Seen {
         let mut table = FieldTable::default();
         for (name, value) in headers.as_object().unwrap() {
             let value = match value {
@@ -404,6 +404,6 @@ mod tests {
         }))
         .unwrap();
         let over_amqp = message(DEAD, &queue, &claims());
-        assert_eq!(Message::from(&peeked).content(&queue), over_amqp.content(&queue));
+        assert_eq!(Seen::from(&peeked).content(&queue), over_amqp.content(&queue));
     }
 }
