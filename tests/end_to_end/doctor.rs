@@ -270,6 +270,8 @@ async fn an_exchange_of_ones_own_passes_by_a_topic_permission() {
         if queued.ready == 1 { Ok(()) } else { Err(queued) }
     })
     .await;
+    let bound = "topology: binding own -> saldo.commands with key \"\" is none of Saldo's";
+    names(&examined(&world).await, bound, "unbind it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

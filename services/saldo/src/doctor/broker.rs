@@ -67,8 +67,12 @@ pub(super) async fn look(management: Option<&Management>) -> Vec<Finding> {
         },
         Err(error) => findings.push(unanswered(ALARMS, &error)),
     }
-    match management.check(&Topology::new(Limits::default())).await {
-        Ok(differences) => findings.extend(judge_topology(&differences)),
+    let topology = Topology::new(Limits::default());
+    match management.check(&topology).await {
+        Ok(differences) => match management.foreign_bindings(&topology).await {
+            Ok(foreign) => findings.extend(judge_topology(&differences, &foreign)),
+            Err(error) => findings.push(unanswered(TOPOLOGY, &error)),
+        },
         Err(error @ ManagementError::NoVhost(_)) => {
             findings.push(Finding::bad(
                 TOPOLOGY,
@@ -156,8 +160,8 @@ fn judge_nodes(nodes: &[Node], connections: &[ConnectionState]) -> Vec<Finding> 
     Finding::all_or(bad, ALARMS, format!("none; {} nodes, {} connections", nodes.len(), connections.len()))
 }
 
-fn judge_topology(differences: &[Difference]) -> Vec<Finding> {
-    let bad = differences.iter().map(|difference| {
+fn judge_topology(differences: &[Difference], foreign: &[Difference]) -> Vec<Finding> {
+    let differing = differences.iter().map(|difference| {
         // What is there otherwise is left alone by `apply`; a policy is not.
         let advice = if difference.problem.contains("argument") || difference.problem.contains("has type") {
             "its arguments are fixed: when it is empty and nobody uses it, delete it, then saldo topology apply"
@@ -168,7 +172,15 @@ fn judge_topology(differences: &[Difference]) -> Vec<Finding> {
         };
         Finding::bad(TOPOLOGY, difference.to_string(), advice)
     });
-    Finding::all_or(bad.collect(), TOPOLOGY, "exchanges, queues, bindings and policies are as they should be")
+    let foreign = foreign.iter().map(|binding| {
+        let what = format!("{binding}: what comes that way passes by topic permissions");
+        Finding::bad(TOPOLOGY, what, "find out who made it, and unbind it in the management pages")
+    });
+    Finding::all_or(
+        differing.chain(foreign).collect(),
+        TOPOLOGY,
+        "exchanges, queues, bindings and policies are as they should be",
+    )
 }
 
 fn judge_consumers(queues: &[QueueState]) -> Vec<Finding> {
@@ -240,7 +252,7 @@ mod tests {
         let advice = |problem: &str| {
             let difference =
                 Difference { object: "queue saldo.commissions".to_owned(), problem: problem.to_owned() };
-            judge_topology(&[difference])[0].advice.clone().unwrap()
+            judge_topology(&[difference], &[])[0].advice.clone().unwrap()
         };
         assert_eq!(advice("is missing"), "saldo topology apply");
         assert!(advice("has argument x-overflow \"drop-head\", expected none").contains("delete it"));

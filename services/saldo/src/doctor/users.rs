@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 use worker::management::{Management, ManagementError, StoredPassword};
-use worker::rights::BrokerUser;
 use worker::rights::reach::{Judged, judge};
+use worker::rights::{BrokerUser, services};
 
 use super::broker::unanswered;
 use super::finding::Finding;
@@ -52,17 +52,20 @@ fn judge_users(users: &[BrokerUser], vhost: &str) -> Vec<Finding> {
             Judged::Operator => operators.push(name),
             Judged::Harmless => {}
             Judged::Publisher(confined) => {
-                let commands = if confined.commands.is_empty() { "nothing".to_owned() } else { confined.commands.join(", ") };
+                let commands = if confined.commands.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    confined.commands.join(", ")
+                };
                 publishers.push(format!("{name} publishes {commands} of {}", confined.merchants.join(", ")));
             }
-            Judged::Excess(clauses) => findings.push(Finding::bad(
-                ABOUT,
-                format!("{name} {}", clauses.join("; and ")),
-                format!(
-                    "give it what it needs: saldo topology publisher {name} --merchant ID --allow COMMAND --replace; or \
-                     nothing: rabbitmqctl clear_permissions -p {vhost} {name}"
-                ),
-            )),
+            Judged::Excess(clauses) => {
+                findings.push(Finding::bad(
+                    ABOUT,
+                    format!("{name} {}", clauses.join("; and ")),
+                    remedy(name, vhost),
+                ));
+            }
         }
     }
     let mut good = |who: &str, names: &[&str]| {
@@ -75,6 +78,16 @@ fn judge_users(users: &[BrokerUser], vhost: &str) -> Vec<Finding> {
     good("administrators, who may do everything", &administrators);
     findings.extend(publishers.into_iter().map(|publisher| Finding::good(ABOUT, publisher)));
     findings
+}
+
+fn remedy(name: &str, vhost: &str) -> String {
+    if services().any(|(service, _)| service == name) {
+        return format!("saldo topology services {name} --replace");
+    }
+    format!(
+        "give it what it needs: saldo topology publisher {name} --merchant ID --allow COMMAND --replace; or nothing: \
+         rabbitmqctl clear_permissions -p {vhost} {name}"
+    )
 }
 
 fn judge_guest(password: &StoredPassword) -> Option<Finding> {
@@ -102,7 +115,7 @@ fn is_guest(hash: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use worker::rights::{Permissions, Rights, services};
+    use worker::rights::{Permissions, Rights};
 
     use super::super::finding::State;
     use super::*;

@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::broker::Address;
 use crate::topology::{Binding, Exchange, Policy, Queue, Topology};
 
+mod bindings;
 mod messages;
 mod nodes;
 mod queues;
