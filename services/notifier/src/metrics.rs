@@ -67,6 +67,6 @@ pub(crate) fn server_away(away: bool) {
 
 /// What the ledger has of mails.
 pub(crate) fn readings(backlog: MailBacklog) -> Vec<Reading> {
-    let MailBacklog { due, due_for, failed } = backlog;
-    vec![Reading::count(DUE, due), Reading::age(OLDEST, due_for), Reading::count(FAILED, failed)]
+    let MailBacklog { due, failed } = backlog;
+    vec![Reading::count(DUE, due.count), Reading::age(OLDEST, due.longest), Reading::count(FAILED, failed)]
 }

@@ -136,7 +136,7 @@ impl Sides {
             Some(connection) => connection,
             None => ledger_access::connect(self.database.clone()).await?,
         };
-        let backlogs = read::backlogs(&mut connection, None).await?;
+        let backlogs = read::backlogs(&mut connection).await?;
         self.connection = Some(connection);
         Ok(backlogs)
     }

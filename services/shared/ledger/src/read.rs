@@ -24,7 +24,9 @@ mod verify;
 mod withdrawals;
 
 pub use accounts::{Balance, BalanceAt, Totals, balances, balances_at, balances_of, totals};
-pub use backlog::{Backlog, MailBacklog, Outstanding, backlogs, held, mail_backlog, pending};
+pub use backlog::{
+    Backlog, MailBacklog, Outstanding, Unfinished, backlogs, held, mail_backlog, parked, pending, unpublished,
+};
 pub use chain::{Chain, ChainFault, verify_chain};
 pub use customers::{
     Customer, CustomerSort, CustomersFrom, CustomersPage, CustomersWanted, customer, customers,

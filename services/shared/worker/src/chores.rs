@@ -205,10 +205,10 @@ impl<D: Desk> Chores<D> {
 
     /// Shows how much waits.
     async fn measure(&mut self) -> Result<(), Trouble> {
-        let find = async |store: &mut Store| Ok(read::backlogs(store.connection(), Some(D::WORKER)).await?);
-        let backlog = self.desk.access().with("measure", find).await?.pop();
+        let count = async |store: &mut Store| Ok(read::unpublished(store.connection(), D::WORKER).await?);
+        let unpublished = self.desk.access().with("measure", count).await?;
         let mut readings = self.desk.readings().await?;
-        readings.extend(metrics::backlog(backlog.as_ref()));
+        readings.extend(metrics::unpublished(unpublished));
         self.gauges.show(readings);
         Ok(())
     }

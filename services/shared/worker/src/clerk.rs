@@ -5,12 +5,12 @@ use std::sync::Arc;
 use lapin::message::Delivery;
 use ledger::store::Waiters;
 use ledger::vault::Sealed;
-use ledger::{BatchId, Failure, Item, Settled};
+use ledger::{BatchId, Failure, Item, Settled, Store, read};
 
 use crate::Handler;
 use crate::desk::{Access, Desk, Found, Work};
 use crate::intake::{Arrived, Intake};
-use crate::metrics::Reading;
+use crate::metrics::{self, Reading};
 
 /// A command worker's rules at work.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl<H: Handler> Desk for Clerk<H> {
 
     async fn find(&mut self, work: Work, skip: i64, limit: i64) -> Result<Found<Self::Item>, Failure> {
         let rules = &*self.rules;
-        let find = async |store: &mut ledger::Store| match work {
+        let find = async |store: &mut Store| match work {
             Work::Parked => {
                 let parked = store.parked_due(rules, skip, limit).await?;
                 Ok(Found { items: parked.items, unreadable: parked.unreadable })
@@ -63,7 +63,12 @@ impl<H: Handler> Desk for Clerk<H> {
     }
 
     async fn readings(&mut self) -> Result<Vec<Reading>, Failure> {
-        self.access.with("measure", async |store| H::readings(store).await).await
+        let measure = async |store: &mut Store| {
+            let mut readings = H::readings(store).await?;
+            readings.extend(metrics::parked(read::parked(store.connection(), H::WORKER).await?));
+            Ok(readings)
+        };
+        self.access.with("measure", measure).await
     }
 
     fn seal_letter(&self, body: &[u8]) -> Option<Sealed> {

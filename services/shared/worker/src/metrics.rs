@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contract::{MalformedReason, ReasonCode};
-use ledger::read::{Backlog, Outstanding};
+use ledger::read::{Outstanding, Unfinished};
 use ledger::store::{Step, Steps};
 use ledger::tally::{Fate, Tally};
 use metrics::{
@@ -383,16 +383,14 @@ pub(crate) fn spans_dropped(spans: usize) {
     counter!(SPANS_DROPPED).increment(count(spans));
 }
 
-/// What a worker has not finished.
-pub(crate) fn backlog(backlog: Option<&Backlog>) -> [Reading; 4] {
-    let count = |of: fn(&Backlog) -> i64| backlog.map_or(0, of);
-    let age = |of: fn(&Backlog) -> Option<Duration>| backlog.and_then(of);
-    [
-        Reading::count(PARKED, count(|backlog| backlog.parked)),
-        Reading::age(PARKED_OLDEST, age(|backlog| backlog.parked_for)),
-        Reading::count(UNPUBLISHED, count(|backlog| backlog.unpublished)),
-        Reading::age(UNPUBLISHED_OLDEST, age(|backlog| backlog.unpublished_for)),
-    ]
+/// Commands that wait for something.
+pub(crate) fn parked(parked: Unfinished) -> [Reading; 2] {
+    [Reading::count(PARKED, parked.count), Reading::age(PARKED_OLDEST, parked.longest)]
+}
+
+/// Batches whose events may not be published.
+pub(crate) fn unpublished(unpublished: Unfinished) -> [Reading; 2] {
+    [Reading::count(UNPUBLISHED, unpublished.count), Reading::age(UNPUBLISHED_OLDEST, unpublished.longest)]
 }
 
 /// A figure that a worker reads in the ledger every `metrics.interval`.

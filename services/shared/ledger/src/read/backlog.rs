@@ -23,24 +23,21 @@ pub struct Backlog {
     pub unpublished_for: Option<Duration>,
 }
 
-/// What is not finished, of this worker or of each, where there is anything.
+/// What is not finished, of each worker that has anything.
 ///
 /// # Errors
 /// The database's.
-pub async fn backlogs(connection: &mut PgConnection, worker: Option<&str>) -> Result<Vec<Backlog>> {
+pub async fn backlogs(connection: &mut PgConnection) -> Result<Vec<Backlog>> {
     let rows = sqlx::query!(
         r#"SELECT coalesce(w.worker, b.worker) AS "worker!",
                   coalesce(w.parked, 0) AS "parked!",
                   extract(epoch FROM clock_timestamp() - w.since)::float8 AS parked_for,
                   coalesce(b.unpublished, 0) AS "unpublished!",
                   extract(epoch FROM clock_timestamp() - b.since)::float8 AS unpublished_for
-           FROM (SELECT worker, count(*) AS parked, min(parked_at) AS since FROM waiting
-                 WHERE $1::text IS NULL OR worker = $1 GROUP BY worker) w
+           FROM (SELECT worker, count(*) AS parked, min(parked_at) AS since FROM waiting GROUP BY worker) w
            FULL JOIN (SELECT worker, count(*) AS unpublished, min(created_at) AS since
-                      FROM batch
-                      WHERE published_at IS NULL AND ($1::text IS NULL OR worker = $1) GROUP BY worker) b ON b.worker = w.worker
-           ORDER BY 1"#,
-        worker,
+                      FROM batch WHERE published_at IS NULL GROUP BY worker) b ON b.worker = w.worker
+           ORDER BY 1"#
     )
     .fetch_all(connection)
     .await?;
@@ -59,13 +56,50 @@ fn age(seconds: Option<f64>) -> Option<Duration> {
     seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
+/// So many, and how long the first of them has been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    /// How many.
+    pub count: i64,
+    /// For how long; `None`: there is none.
+    pub longest: Option<Duration>,
+}
+
+/// A worker's commands that wait for something.
+///
+/// # Errors
+/// The database's.
+pub async fn parked(connection: &mut PgConnection, worker: &str) -> Result<Unfinished> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "count!", extract(epoch FROM clock_timestamp() - min(parked_at))::float8 AS longest
+           FROM waiting WHERE worker = $1"#,
+        worker
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Unfinished { count: row.count, longest: age(row.longest) })
+}
+
+/// A worker's batches that are committed and whose events may not be published.
+///
+/// # Errors
+/// The database's.
+pub async fn unpublished(connection: &mut PgConnection, worker: &str) -> Result<Unfinished> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) AS "count!", extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS longest
+           FROM batch WHERE worker = $1 AND published_at IS NULL"#,
+        worker
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Unfinished { count: row.count, longest: age(row.longest) })
+}
+
 /// Mails that are not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailBacklog {
-    /// To be sent, or sent again.
-    pub due: i64,
-    /// How long ago the first of them came about.
-    pub due_for: Option<Duration>,
+    /// To be sent, or sent again, since they came about.
+    pub due: Unfinished,
     /// Given up.
     pub failed: i64,
 }
@@ -83,7 +117,8 @@ pub async fn mail_backlog(connection: &mut PgConnection) -> Result<MailBacklog> 
     )
     .fetch_one(connection)
     .await?;
-    Ok(MailBacklog { due: row.due, due_for: age(row.due_for), failed: row.failed })
+    let due = Unfinished { count: row.due, longest: age(row.due_for) };
+    Ok(MailBacklog { due, failed: row.failed })
 }
 
 /// What an unpaid amount comes to, over all shops.
