@@ -35,7 +35,8 @@ impl Prometheus {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|error| panic!("prometheus: {error}; run deploy/local/install tests"));
+            .map_err(|error| format!("prometheus: {error}; run deploy/local/install tests"))
+            .unwrap();
         let prometheus = Self { child, port, folder };
         eventually("Prometheus answers", PATIENCE, || prometheus.ask("status/runtimeinfo", &[])).await;
         prometheus
