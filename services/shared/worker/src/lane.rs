@@ -171,7 +171,7 @@ impl<D: Desk> Lane<D> {
         fault::reach(Point::Received);
         let items: Vec<_> = batch.iter().filter_map(|arrived| arrived.item.as_ref().ok()).cloned().collect();
         let settlement = self.settle(&items).await?;
-        taken.committed(&batch);
+        metrics::committed(&batch);
         metrics::settled(&settlement);
         fault::reach(Point::Committed);
         self.publish(&batch, &settlement).await?;

@@ -254,11 +254,6 @@ impl Taken {
         Self { at: Instant::now(), queue: Arc::clone(queue), count: batch.len() }
     }
 
-    /// Its commands are decided, durably.
-    pub(crate) fn committed<I>(&self, batch: &[Arrived<I>]) {
-        ages(TO_COMMIT, batch);
-    }
-
     /// All of it is acked.
     pub(crate) fn acked<I>(&self, batch: &[Arrived<I>]) {
         ages(TO_ACK, batch);
@@ -274,6 +269,11 @@ impl Drop for Taken {
     fn drop(&mut self) {
         gauge!(IN_FLIGHT).decrement(figure(count(self.count)));
     }
+}
+
+/// A batch's commands are decided, durably.
+pub(crate) fn committed<I>(batch: &[Arrived<I>]) {
+    ages(TO_COMMIT, batch);
 }
 
 /// When the oldest of what a lane has under way was published; `None`: nobody says, or there is nothing.

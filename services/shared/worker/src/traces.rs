@@ -188,8 +188,8 @@ async fn export(exporter: SpanExporter, mut spans: Receiver<SpanData>, within: D
     let mut failing = false;
     while spans.recv_many(&mut batch, AT_ONCE).await > 0 {
         let sent = batch.len();
-        let exported = tokio::time::timeout(within, exporter.export(std::mem::take(&mut batch))).await;
-        let failed = !matches!(exported, Ok(Ok(())));
+        let answer = tokio::time::timeout(within, exporter.export(std::mem::take(&mut batch))).await;
+        let failed = !matches!(answer, Ok(Ok(())));
         if failed {
             metrics::spans_dropped(sent);
         }
