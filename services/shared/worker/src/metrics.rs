@@ -285,7 +285,8 @@ pub(crate) fn oldest_under_way(lane: &str, published_at: Option<OffsetDateTime>)
 fn ages<I>(name: &'static str, batch: &[Arrived<I>]) {
     let now = OffsetDateTime::now_utc();
     let ages = histogram!(name);
-    for published_at in batch.iter().filter_map(|arrived| arrived.published_at) {
+    let commands = batch.iter().filter(|arrived| arrived.item.is_ok());
+    for published_at in commands.filter_map(|arrived| arrived.published_at) {
         // The broker's clock may be ahead of this one.
         ages.record((now - published_at).as_seconds_f64().max(0.0));
     }
