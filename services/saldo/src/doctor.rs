@@ -24,7 +24,7 @@ use crate::{Done, Status, report};
 /// One line for each thing that was looked at: ✓ is well, ✗ is not, with what to do about it, ? could not be looked at.
 /// Reads only, and goes on after failures. Looks at: all settings; the database's connection, version, durability,
 /// migrations, roles, privileges and triggers; the broker's connection, version, alarms, topology, consumers, and every
-/// user who could do more than it should; clocks. With a user in broker.management_url that has not the tag
+/// user who could do more than it should; clocks. With a user in `broker.management_url` that has not the tag
 /// administrator, some of it cannot be looked at. Exit status 1 if anything is not well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -84,7 +84,7 @@ enum Command {
     /// Create or update the database's schema
     ///
     /// Makes the roles and the schema where they are missing, and runs the migrations that have not run. database.url must be
-    /// a login that may create roles, or one that may become saldo_owner. Can be run again at any time.
+    /// a login that may create roles, or one that may become `saldo_owner`. Can be run again at any time.
     #[command(
         after_help = "Example:\n  SALDO__DATABASE__URL=postgres://admin:…@db.example/saldo saldo migrate"
     )]

@@ -18,7 +18,7 @@ pub(crate) enum Command {
     ///
     /// Declares exchanges, queues, bindings and policies in the virtual host of broker.url. Nothing is deleted, and
     /// what exists otherwise is left as it is and reported: an object's arguments are fixed when it is created. Takes a
-    /// user with the tag administrator in broker.management_url.
+    /// user with the tag administrator in `broker.management_url`.
     #[command(after_help = "Example:\n  saldo topology apply")]
     Apply,
     /// Compare what exists with what should

@@ -5,6 +5,7 @@ use ledger::schema;
 use ledger::store::Settings as Database;
 use ledger::vault::Vault;
 use sqlx::PgConnection;
+use sqlx::error::DatabaseError;
 
 use super::finding::Finding;
 use super::roles;
@@ -73,7 +74,7 @@ async fn ask(connection: &mut PgConnection, vault: Option<&Vault>) -> Vec<Findin
 
 /// No such table, no such schema, or no right to see it.
 fn is_missing(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| matches!(&*code, "42P01" | "3F000" | "42501"))
 }
 
@@ -94,7 +95,7 @@ fn judge_server(server: &Server) -> Vec<Finding> {
     }
     match (&server.tls, server.local) {
         (Some(tls), _) => {
-            findings.push(Finding::good(ABOUT, format!("PostgreSQL {}, encrypted ({tls})", server.version)))
+            findings.push(Finding::good(ABOUT, format!("PostgreSQL {}, encrypted ({tls})", server.version)));
         }
         (None, true) => {
             findings.push(Finding::good(

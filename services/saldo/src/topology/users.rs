@@ -29,7 +29,7 @@ const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 12..=255;
 /// The user may publish these commands to saldo.commands, for this shop, and nothing else: it reads nothing and declares
 /// nothing. Whoever listens to events takes another user. If there is such a user already, nothing changes; if it may do
 /// something else, that is told, nothing changes, and the exit status is 1. Needs a user with the tag administrator in
-/// broker.management_url.
+/// `broker.management_url`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   saldo topology publisher acme-affiliates --merchant acme --allow commission
@@ -54,11 +54,11 @@ pub(crate) struct Publisher {
 
 /// Create the broker users of the workers, the operator and monitoring
 ///
-/// They are called saldo_commissions and so on, saldo_operator and saldo_monitor. Each worker may read its queue and
+/// They are called `saldo_commissions` and so on, `saldo_operator` and `saldo_monitor`. Each worker may read its queue and
 /// write events and dead letters. The operator may do what the commands of this program need, other than `topology`
 /// and `doctor`: publish for every shop, have events told again, read dead letters, look at queues. Monitoring sees
 /// figures. A user that is there keeps its password; if it may do something else, that is told, nothing changes, and the
-/// exit status is 1. Needs a user with the tag administrator in broker.management_url.
+/// exit status is 1. Needs a user with the tag administrator in `broker.management_url`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   saldo topology services --dry-run
@@ -250,7 +250,7 @@ async fn one(
             // A topic permission that it should not have is one to be deleted, which nothing here does.
             Standing::Other(differences) => row.differences = differences,
             Standing::Missing | Standing::Unfinished => {
-                row.differences.push("has no rights afterwards".to_owned())
+                row.differences.push("has no rights afterwards".to_owned());
             }
         }
     });

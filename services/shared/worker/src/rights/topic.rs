@@ -71,15 +71,12 @@ pub fn read(pattern: &str) -> Result<Confined, Unconfined> {
 
 /// The merchants in front, and what follows the dot after them.
 fn merchants(pattern: &str) -> Option<(Vec<String>, &str)> {
-    let (merchants, rest) = match pattern.strip_prefix('(') {
-        Some(several) => {
-            let (several, rest) = several.split_once(')')?;
-            (several.split('|').map(str::to_owned).collect(), rest)
-        }
-        None => {
-            let end = pattern.find('\\')?;
-            (vec![pattern.get(..end)?.to_owned()], pattern.get(end..)?)
-        }
+    let (merchants, rest) = if let Some(several) = pattern.strip_prefix('(') {
+        let (several, rest) = several.split_once(')')?;
+        (several.split('|').map(str::to_owned).collect(), rest)
+    } else {
+        let end = pattern.find('\\')?;
+        (vec![pattern.get(..end)?.to_owned()], pattern.get(end..)?)
     };
     let rest = rest.strip_prefix(r"\.")?;
     merchants
@@ -94,7 +91,8 @@ fn understood(rest: &str) -> Result<(), Unconfined> {
     while let Some(next) = left.chars().next() {
         let obscure = || Unconfined::Obscure(left.to_owned());
         let length = match next {
-            'a'..='z' | '0'..='9' | '-' | '.' | '*' | '+' | '?' => 1,
+            '|' if depth == 0 => return Err(Unconfined::Alternatives),
+            'a'..='z' | '0'..='9' | '-' | '.' | '*' | '+' | '?' | '|' => 1,
             '\\' if left.starts_with(r"\.") || left.starts_with(r"\-") => 2,
             '(' => {
                 depth += 1;
@@ -109,8 +107,6 @@ fn understood(rest: &str) -> Result<(), Unconfined> {
                 depth = depth.checked_sub(1).ok_or_else(obscure)?;
                 1
             }
-            '|' if depth == 0 => return Err(Unconfined::Alternatives),
-            '|' => 1,
             '[' => {
                 let end = left.find(']').ok_or_else(obscure)?;
                 let class = left.get(1..end).unwrap_or_default();
