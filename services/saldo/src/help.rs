@@ -41,8 +41,8 @@ fn every_command_says_what_it_is_for_and_gives_an_example() {
 fn words(line: &str) -> Option<Vec<String>> {
     let starts = |at: usize| line[..at].ends_with([' ', '(']);
     let after = line.match_indices("saldo ").find(|(at, _)| starts(*at)).map(|(at, _)| &line[at..])?;
-    let end = after.find(" | ").or(after.find(" >")).or(after.find(" && ")).or(after.find(" || "));
-    let command = after[..end.unwrap_or(after.len())].trim_end_matches(')');
+    let ends = [" | ", " >", " && ", " || ", " #"].into_iter().filter_map(|end| after.find(end));
+    let command = after[..ends.min().unwrap_or(after.len())].trim_end_matches(')');
     // Ids are long; in examples they are shortened.
     let whole = |word: &str| match word.split_once('…') {
         Some((start, "")) => format!("{start:0<32}"),
