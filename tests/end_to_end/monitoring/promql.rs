@@ -1,4 +1,4 @@
-//! What a query names: enough of PromQL's grammar to tell metrics and labels from everything else.
+//! What a query names: enough of `PromQL`'s grammar to tell metrics and labels from everything else.
 
 use std::collections::BTreeSet;
 

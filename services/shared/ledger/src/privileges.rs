@@ -117,6 +117,10 @@ pub const ROLES: [(&str, Grants); 7] = [
             ("batch", "SELECT"),
             ("commission", "SELECT"),
             ("customer", "SELECT"),
+            (
+                "deed",
+                "INSERT(actor,command_id,fingerprint,kind,letter,merchant,note,queue,reason,routing_key,source,type,user_id) SELECT",
+            ),
             ("delivery", "SELECT"),
             ("entry", "SELECT"),
             ("inbox", "SELECT"),
@@ -154,9 +158,11 @@ pub const ROLES: [(&str, Grants); 7] = [
 
 /// The triggers that refuse what no grant rules out, by table. Each fires always, also for a session that replays
 /// replication.
-pub const GUARDS: [(&str, &str); 12] = [
+pub const GUARDS: [(&str, &str); 14] = [
     ("batch", "own_added"),
     ("batch", "own_changed"),
+    ("deed", "append_only"),
+    ("deed", "append_only_whole"),
     ("entry", "append_only"),
     ("entry", "append_only_whole"),
     ("inbox", "outcome_once"),

@@ -305,7 +305,7 @@ impl Publisher {
     pub async fn probe(&self) -> Result<(), BrokerError> {
         let probe = Outgoing {
             exchange: topology::DEAD,
-            routing_key: "saldo.probe",
+            routing_key: topology::PROBE,
             mandatory: false,
             body: b"",
             properties: BasicProperties::default().with_headers(FieldTable::default()),

@@ -14,9 +14,7 @@ use contract::{MalformedReason, ReasonCode};
 use ledger::read::{Outstanding, Unfinished};
 use ledger::store::{Step, Steps};
 use ledger::tally::{Fate, Tally};
-use metrics::{
-    counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram, with_recorder,
-};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use procfs::process::Process;
 use procfs::{CurrentSI as _, WithCurrentSystemInfo as _};
@@ -152,9 +150,9 @@ pub(crate) fn render(handle: &PrometheusHandle, ready: bool) -> String {
 }
 
 fn describe() {
-    let histogram = |name, text| with_recorder(|_| describe_histogram!(name, text));
-    let counter = |name, text| with_recorder(|_| describe_counter!(name, text));
-    let gauge = |name, text| with_recorder(|_| describe_gauge!(name, text));
+    let histogram = |name: &'static str, text: &'static str| describe_histogram!(name, text);
+    let counter = |name: &'static str, text: &'static str| describe_counter!(name, text);
+    let gauge = |name: &'static str, text: &'static str| describe_gauge!(name, text);
     gauge(BUILD, "1; the version is a label");
     gauge(READY, "Whether /readyz says that the worker is ready");
     counter(

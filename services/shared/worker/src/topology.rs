@@ -17,6 +17,8 @@ pub const COMMANDS: &str = "saldo.commands";
 pub const EVENTS: &str = "saldo.events";
 /// Workers and the broker write dead letters here; the routing key is the dead queue's name.
 pub const DEAD: &str = "saldo.dead";
+/// A routing key that leads nowhere, to ask whether something is let through.
+pub(crate) const PROBE: &str = "saldo.probe";
 /// Commands that no queue takes: the alternate exchange of [`COMMANDS`], and its queue.
 pub const UNROUTABLE: &str = "saldo.unroutable";
 

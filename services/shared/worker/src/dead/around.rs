@@ -98,6 +98,9 @@ impl Walk {
             management.peek(&self.queue, before, 1).await?;
             self.wait_for(all).await?;
         }
+        for peeked in &first {
+            management.check_put_back(peeked).await?;
+        }
         let taken = management.take_first(&self.queue).await?.ok_or_else(disturbed)?;
         if is_meant(&taken) {
             return Ok(());

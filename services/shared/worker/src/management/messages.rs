@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Management, ManagementError};
+use crate::topology::{DEAD, PROBE};
 
 /// A message as the API shows it. Texts that are no UTF-8 have lost what makes them so.
 #[derive(Clone, Deserialize)]
@@ -28,6 +29,11 @@ impl Peeked {
     /// The body, as much of it as was asked for.
     pub(crate) fn body(&self) -> Vec<u8> {
         STANDARD.decode(&self.payload).unwrap_or_default()
+    }
+
+    /// The exchange that leads to its queue, and nowhere else.
+    fn way_back(&self) -> &str {
+        if self.exchange == DEAD { DEAD } else { "amq.default" }
     }
 }
 
@@ -58,15 +64,33 @@ impl Management {
         Ok(self.messages(queue, &wanted).await?.pop())
     }
 
+    /// Whether the API's user may put back what was taken: nothing is to be taken before that is known.
+    ///
+    /// # Errors
+    /// It may not, or the API cannot be used.
+    pub(crate) async fn check_put_back(&self, message: &Peeked) -> Result<(), ManagementError> {
+        // Nobody has such a queue, so that nothing becomes of it.
+        let body = json!({
+            "properties": {}, "routing_key": PROBE, "payload": "", "payload_encoding": "base64",
+        });
+        let exchange = message.way_back();
+        let path = ["exchanges", &self.vhost, exchange, "publish"];
+        match self.request(Method::POST, &path, None, Some(&body)).await?.status() {
+            StatusCode::OK => Ok(()),
+            status => Err(ManagementError::Unexpected {
+                object: format!("the right to write {exchange}, by which a letter would be put back"),
+                status,
+            }),
+        }
+    }
+
     /// Publishes what was taken to the same queue, through the exchange it came by where that leads nowhere else. As
     /// whom it was published the API's user can say of itself only: that is left out where it is refused.
     ///
     /// # Errors
     /// The API cannot be used, or the message went to no queue.
     pub(crate) async fn put_back(&self, queue: &str, message: &Peeked) -> Result<(), ManagementError> {
-        let exchange =
-            if message.exchange == crate::topology::DEAD { &*message.exchange } else { "amq.default" };
-        let path = ["exchanges", &self.vhost, exchange, "publish"];
+        let path = ["exchanges", &self.vhost, message.way_back(), "publish"];
         let mut properties = message.properties.clone();
         loop {
             let body = json!({
