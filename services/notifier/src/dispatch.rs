@@ -237,10 +237,13 @@ impl Dispatcher {
     /// Writes a mail and begins to send it.
     async fn hand_over(&mut self, mail: LeasedMail) -> Result<(), Failure> {
         if mail.expired {
-            self.access
+            let settled = self
+                .access
                 .with("settle", async |store| store.mail_failed(&mail, FailureReason::Expired, None).await)
                 .await?;
-            metrics::settled(metrics::Result::Failed);
+            if settled {
+                metrics::settled(metrics::Result::Failed);
+            }
             warn!(mail = mail.id, merchant = %mail.merchant, attempts = mail.attempts, "a mail is given up: it could not be handed over in time");
             return Ok(());
         }
@@ -261,7 +264,7 @@ impl Dispatcher {
                     let sent = sent.unwrap_or_else(|_| Err(panicked()));
                     metrics::talked(since.elapsed());
                     if let Some(trace) = trace {
-                        traces.add(trace, span(kind, since, &sent));
+                        traces.add(trace, || span(kind, since, &sent));
                     }
                     (id, sent)
                 });
@@ -270,9 +273,10 @@ impl Dispatcher {
                 warn!(mail = id, %problem, "a mail cannot be written");
                 let answer = Answer { status: None, text: "the mail cannot be written".to_owned() };
                 let pause = self.backoff(mail.attempts);
-                self.access
-                    .with("settle", async |store| store.mail_postponed(&mail, &answer, pause).await)
-                    .await?;
+                let postpone = async |store: &mut Store| store.mail_postponed(&mail, &answer, pause).await;
+                if self.access.with("settle", postpone).await? {
+                    metrics::settled(metrics::Result::Postponed);
+                }
             }
         }
         Ok(())

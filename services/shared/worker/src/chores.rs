@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::decide::Verdict;
-use ledger::read;
 use ledger::{BatchId, Failure, Store};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -16,7 +15,7 @@ use tracing::{info, warn};
 use crate::broker::{BrokerError, Outgoing, Publisher};
 use crate::desk::{Desk, Found, Work};
 use crate::lane::{End, Shared};
-use crate::metrics::{self, Gauges, Retry};
+use crate::metrics::{self, Retry};
 use crate::supervisor::OpenError;
 
 /// Batches, or commands, looked at in one round.
@@ -31,7 +30,6 @@ pub(crate) struct Chores<D> {
     shared: Arc<Shared>,
     desk: D,
     publisher: Publisher,
-    gauges: Gauges,
 }
 
 /// Why a round did not get through.
@@ -71,7 +69,7 @@ impl From<Trouble> for OpenError {
 
 impl<D: Desk> Chores<D> {
     pub(crate) fn new(shared: Arc<Shared>, desk: D, publisher: Publisher) -> Self {
-        Self { shared, desk, publisher, gauges: Gauges::default() }
+        Self { shared, desk, publisher }
     }
 
     /// Works until the session ends.
@@ -86,7 +84,6 @@ impl<D: Desk> Chores<D> {
         let mut sweep = every(settings.sweep_interval);
         let mut parked = every(settings.parked_interval);
         let mut due = every(settings.due_interval);
-        let mut measure = every(settings.metrics_interval);
         let end = loop {
             let done = tokio::select! {
                 // Not biased: when one chore takes longer than its interval, the others still get their turn.
@@ -95,7 +92,6 @@ impl<D: Desk> Chores<D> {
                 _ = sweep.tick() => self.sweep(shared.settings.sweep_age).await,
                 _ = parked.tick() => self.decide_all(Work::Parked).await,
                 _ = due.tick() => self.decide_all(Work::Due).await,
-                _ = measure.tick() => self.measure().await,
             };
             match done {
                 Ok(()) => shared.health.fine(NAME),
@@ -185,7 +181,6 @@ impl<D: Desk> Chores<D> {
             return Ok(0);
         }
         let settlement = self.desk.settle(items, &[]).await?;
-        metrics::settled(&settlement);
         let stuck = settlement.verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Dead(_))).count();
         if stuck > 0 {
             // There is no delivery to dead-letter; it stays where it is, for a person to look at.
@@ -201,16 +196,6 @@ impl<D: Desk> Chores<D> {
         let left =
             |verdict: &&Verdict| matches!(verdict, Verdict::Dead(_) | Verdict::Parked | Verdict::NotDue);
         Ok(items.len() - settlement.verdicts.iter().filter(left).count())
-    }
-
-    /// Shows how much waits.
-    async fn measure(&mut self) -> Result<(), Trouble> {
-        let count = async |store: &mut Store| Ok(read::unpublished(store.connection(), D::WORKER).await?);
-        let unpublished = self.desk.access().with("measure", count).await?;
-        let mut readings = self.desk.readings().await?;
-        readings.extend(metrics::unpublished(unpublished));
-        self.gauges.show(readings);
-        Ok(())
     }
 
     async fn mark(&mut self, batches: &[BatchId]) -> Result<(), Trouble> {

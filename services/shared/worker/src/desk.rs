@@ -11,8 +11,7 @@ use contract::{Event, Malformed, MalformedReason};
 use futures_util::FutureExt as _;
 use lapin::message::Delivery;
 use ledger::decide::Verdict;
-use ledger::store::{Steps, Waiters};
-use ledger::tally::Tally;
+use ledger::store::Waiters;
 use ledger::vault::Sealed;
 use ledger::{BatchId, Failure, Settled, Store};
 use tokio::time::timeout;
@@ -73,7 +72,10 @@ pub(crate) trait Desk: Debug + Send + Sync + 'static {
             let mut parts = vec![(items, Self::WAITERS, 0)];
             while let Some((part, waiters, races)) = parts.pop() {
                 match self.attempt(part, waiters, published).await {
-                    Ok(settled) => settlement.add(settled),
+                    Ok(settled) => {
+                        metrics::settled(&settled);
+                        settlement.add(settled);
+                    }
                     // It may be one of those that waited for it: they are found, and stand alone, in a scan.
                     Err(Failure::Culprit { .. }) if part.len() == 1 && waiters == Waiters::Taken => {
                         parts.push((part, Waiters::Left, 0));
@@ -124,7 +126,7 @@ pub(crate) trait Desk: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// The database's.
-    fn readings(&mut self) -> impl Future<Output = Result<Vec<Reading>, Failure>> + Send;
+    fn readings(store: &mut Store) -> impl Future<Output = Result<Vec<Reading>, Failure>> + Send;
 
     /// See [`crate::Handler::seal_letter`].
     fn seal_letter(&self, _body: &[u8]) -> Option<Sealed> {
@@ -143,10 +145,6 @@ pub(crate) struct Settlement {
     pub(crate) events: Vec<Event>,
     /// Whether a merchant or customer became known: what is parked for it can be decided.
     pub(crate) arrivals: bool,
-    /// What became of commands.
-    pub(crate) tally: Tally,
-    /// How long the steps of each transaction took.
-    pub(crate) steps: Vec<Steps>,
 }
 
 impl Settlement {
@@ -155,8 +153,6 @@ impl Settlement {
         self.verdicts.extend(settled.verdicts);
         self.events.extend(settled.events);
         self.arrivals |= settled.arrivals;
-        self.tally.merge(&settled.tally);
-        self.steps.extend(settled.steps);
     }
 }
 
@@ -184,14 +180,12 @@ pub struct Access {
     ledger: ledger::store::Settings,
     settings: Arc<Settings>,
     store: Option<Store>,
-    /// Whether there was one.
-    connected: bool,
 }
 
 impl Access {
     /// Nothing is connected yet.
     pub fn new(ledger: ledger::store::Settings, settings: Arc<Settings>) -> Self {
-        Self { ledger, settings, store: None, connected: false }
+        Self { ledger, settings, store: None }
     }
 
     /// Makes the connection, if there is none: a new one only after its schema was checked.
@@ -202,11 +196,14 @@ impl Access {
         if self.store.is_none() {
             let opened = timeout(self.settings.connect_timeout, Store::open(&self.ledger)).await;
             self.store = Some(opened.unwrap_or_else(|_| Err(no_answer()))?);
-            if std::mem::replace(&mut self.connected, true) {
-                metrics::reconnected(Server::Database);
-            }
         }
         Ok(())
+    }
+
+    fn forget(&mut self) {
+        if self.store.take().is_some() {
+            metrics::lost(Server::Database);
+        }
     }
 
     /// Does something with the ledger, which metrics name so, for as long as `database.timeout` at most. A panic is the
@@ -231,7 +228,7 @@ impl Access {
             Ok(Ok(result)) => result,
             Ok(Err(_panic)) => {
                 // What the connection was in the middle of, nobody knows.
-                self.store = None;
+                self.forget();
                 Err(Failure::Culprit { state: "panic".to_owned(), constraint: "none".to_owned() })
             }
             Err(_elapsed) => Err(no_answer()),
@@ -239,13 +236,13 @@ impl Access {
         if let Err(Failure::Infrastructure { state, lost }) = &result
             && (*lost || !state.starts_with(CONFLICT))
         {
-            self.store = None;
+            self.forget();
         }
         result
     }
 }
 
 /// The database did not answer in time; its connection is of no more use.
-fn no_answer() -> Failure {
+pub(crate) fn no_answer() -> Failure {
     Failure::Infrastructure { state: "no answer in time".to_owned(), lost: true }
 }

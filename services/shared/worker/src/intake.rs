@@ -126,7 +126,14 @@ fn traceparent(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<Envelope>(body).ok()?.traceparent
 }
 
+/// The header can be the publisher's as well, where the broker is not told to overwrite it.
 fn published_at(properties: &BasicProperties) -> Option<OffsetDateTime> {
+    let at = claimed(properties)?;
+    // Nobody published before 1970: a clock that was not set.
+    (at > OffsetDateTime::UNIX_EPOCH).then_some(at)
+}
+
+fn claimed(properties: &BasicProperties) -> Option<OffsetDateTime> {
     let headers = properties.headers().as_ref();
     let brokers = headers.and_then(|headers| headers.inner().get("timestamp_in_ms"));
     if let Some(AMQPValue::LongLongInt(milliseconds)) = brokers {

@@ -167,12 +167,11 @@ impl<D: Desk> Lane<D> {
         if returned >= SUSPICIOUS_DELIVERIES && !self.shared.careful {
             return Err(End::Suspicious);
         }
-        let taken = Taken::now(&self.queue, &self.name, &batch);
+        let mut taken = Taken::now(&self.queue, &self.name, &batch);
         fault::reach(Point::Received);
         let items: Vec<_> = batch.iter().filter_map(|arrived| arrived.item.as_ref().ok()).cloned().collect();
-        let settlement = self.settle(&items).await?;
+        let settlement = self.settle(&items, &mut taken).await?;
         metrics::committed(&batch);
-        metrics::settled(&settlement);
         fault::reach(Point::Committed);
         self.publish(&batch, &settlement).await?;
         fault::reach(Point::Published);
@@ -229,7 +228,7 @@ impl<D: Desk> Lane<D> {
     }
 
     /// Decides and commits, however long the database is away.
-    async fn settle(&mut self, items: &[Arc<D::Item>]) -> Result<Settlement, End> {
+    async fn settle(&mut self, items: &[Arc<D::Item>], taken: &mut Taken) -> Result<Settlement, End> {
         if items.is_empty() {
             return Ok(Settlement::default());
         }
@@ -256,6 +255,7 @@ impl<D: Desk> Lane<D> {
             if held && began.elapsed() >= self.shared.settings.give_back_after {
                 info!(lane = self.name, "returning the commands to the queue until the ledger is available");
                 held = false;
+                taken.give_back();
                 // An error here means that the channel is gone, and the commands with it.
                 let _ = self.channel.close(200, "the ledger is not available".into()).await;
             }

@@ -15,6 +15,7 @@ mod health;
 mod intake;
 mod lane;
 pub mod management;
+mod measure;
 pub mod metrics;
 mod recorder;
 pub mod rights;
@@ -191,7 +192,7 @@ where
         Err(problem) => return unusable(name, &problem),
     };
     telemetry::start(&settings);
-    let _inside = runtime.enter();
+    let inside = runtime.enter();
     let started = metrics::start(name).map_err(|error| error.to_string());
     let (metrics, (traces, exporting)) =
         match started.and_then(|metrics| Ok((metrics, Traces::start(name, &settings)?))) {
@@ -206,7 +207,11 @@ where
         shutdown: CancellationToken::new(),
     };
     let (desk, beside) = begin(Arc::new(made), work.clone());
-    runtime.block_on(run(name, desk, work, beside, metrics, exporting))
+    drop(inside);
+    let status = runtime.block_on(run(name, desk, work, beside, metrics, exporting));
+    // A name that somebody is still looking up keeps nobody.
+    runtime.shutdown_background();
+    status
 }
 
 fn unusable(name: &str, problem: &str) -> ExitCode {
@@ -267,6 +272,7 @@ async fn run<D: Desk>(
     let answering = tokio::spawn(health::serve(listener, health.clone(), metrics.clone(), served.clone()));
     info!(worker = name, version = env!("CARGO_PKG_VERSION"), %address, "started");
     tokio::spawn(metrics::upkeep(metrics));
+    tokio::spawn(measure::run::<D>(ledger.clone(), settings.metrics_interval, shutdown.clone()));
     let supervisor = Supervisor { desk, settings, ledger, health, traces, shutdown };
     tokio::join!(supervisor.run(), beside);
     served.cancel();

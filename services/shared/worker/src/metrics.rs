@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contract::{MalformedReason, ReasonCode};
+use ledger::Settled;
 use ledger::read::{Outstanding, Unfinished};
 use ledger::store::{Step, Steps};
 use ledger::tally::{Fate, Tally};
@@ -21,7 +22,6 @@ use procfs::{CurrentSI as _, WithCurrentSystemInfo as _};
 use time::OffsetDateTime;
 
 use crate::broker::BrokerError;
-use crate::desk::Settlement;
 use crate::intake::Arrived;
 use crate::topology::{DEAD, EVENTS};
 
@@ -157,7 +157,7 @@ fn describe() {
     gauge(READY, "Whether /readyz says that the worker is ready");
     counter(
         COMMANDS,
-        "Commands, by type and by what became of them; a parked one once more when it is decided",
+        "Commands, by type and by what became of them, those included that time causes; a parked one once more when it is decided",
     );
     counter(REFUSALS, "Refused commands, by type and reason code");
     counter(DUPLICATES, "Deliveries of commands that had been decided or parked before");
@@ -169,7 +169,7 @@ fn describe() {
     gauge(OLDEST, "When the oldest command that a lane has under way was published; 0: idle, or unknown");
     counter(RETRIES, "What was tried again, by class");
     counter(SESSIONS, "Sessions in which something was consumed");
-    counter(RECONNECTS, "Connections made again after one was lost");
+    counter(RECONNECTS, "Connections that were lost, and are made again");
     histogram(LEDGER_STEP, "Time of a batch in the ledger, by step");
     counter(SPANS_DROPPED, "Spans that could not be exported");
     gauge(PARKED, "Commands that wait for something");
@@ -233,7 +233,9 @@ pub(crate) struct Taken {
     /// When.
     pub(crate) at: Instant,
     queue: Arc<str>,
+    lane: String,
     count: usize,
+    acked: bool,
 }
 
 impl Taken {
@@ -247,13 +249,20 @@ impl Taken {
         let size = figure(count(batch.len()));
         histogram!(BATCH).record(size);
         gauge!(IN_FLIGHT).increment(size);
-        let oldest = batch.iter().filter_map(|arrived| arrived.published_at).min();
-        oldest_under_way(lane, oldest);
-        Self { at: Instant::now(), queue: Arc::clone(queue), count: batch.len() }
+        oldest_under_way(lane, batch.iter().filter_map(|arrived| arrived.published_at).min());
+        let (queue, lane) = (Arc::clone(queue), lane.to_owned());
+        Self { at: Instant::now(), queue, lane, count: batch.len(), acked: false }
+    }
+
+    /// It is in its queue again, for whoever comes first.
+    pub(crate) fn give_back(&mut self) {
+        gauge!(IN_FLIGHT).decrement(figure(count(std::mem::take(&mut self.count))));
+        oldest_under_way(&self.lane, None);
     }
 
     /// All of it is acked.
-    pub(crate) fn acked<I>(&self, batch: &[Arrived<I>]) {
+    pub(crate) fn acked<I>(&mut self, batch: &[Arrived<I>]) {
+        self.acked = true;
         ages(TO_ACK, batch);
         histogram!(
             PROCESS, "messaging_system" => SYSTEM, "messaging_destination_name" => Arc::clone(&self.queue),
@@ -266,6 +275,10 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         gauge!(IN_FLIGHT).decrement(figure(count(self.count)));
+        // What is acked counts until the next is taken, or there is none: no gap in between looks like idleness.
+        if !self.acked {
+            oldest_under_way(&self.lane, None);
+        }
     }
 }
 
@@ -291,9 +304,9 @@ fn ages<I>(name: &'static str, batch: &[Arrived<I>]) {
 }
 
 /// What became of a batch, delivered or not.
-pub(crate) fn settled(settlement: &Settlement) {
-    tallied(&settlement.tally);
-    for steps in &settlement.steps {
+pub(crate) fn settled(settled: &Settled) {
+    tallied(&settled.tally);
+    if let Some(steps) = &settled.steps {
         timed(steps);
     }
 }
@@ -344,8 +357,8 @@ pub(crate) fn session() {
     counter!(SESSIONS).increment(1);
 }
 
-/// There is a connection again.
-pub(crate) fn reconnected(to: Server) {
+/// A connection is lost.
+pub(crate) fn lost(to: Server) {
     counter!(RECONNECTS, "to" => to.name()).increment(1);
 }
 
@@ -427,6 +440,12 @@ impl Reading {
 pub(crate) struct Gauges(Vec<Reading>);
 
 impl Gauges {
+    /// Nothing can be read.
+    pub(crate) fn unknown(&mut self) {
+        let unknown = |reading: &Reading| Reading { value: f64::NAN, ..reading.clone() };
+        self.show(self.0.iter().map(unknown).collect());
+    }
+
     pub(crate) fn show(&mut self, readings: Vec<Reading>) {
         let shown =
             |old: &Reading| readings.iter().any(|new| (new.name, &new.label) == (old.name, &old.label));

@@ -15,9 +15,10 @@ pub use reader::{Reader, SettingsError};
 
 use crate::broker::Address;
 use crate::tls::Trust;
+use crate::traces::Endpoint;
 
 /// Every setting of every program, so that one file can serve all of them.
-const NAMES: [&str; 60] = [
+const NAMES: [&str; 61] = [
     "admin.require_user_id",
     "broker.ca_file",
     "broker.management_url",
@@ -69,6 +70,7 @@ const NAMES: [&str; 60] = [
     "traces.ca_file",
     "traces.endpoint",
     "traces.timeout",
+    "traces.tls",
     "treasury.database_url",
     "worker.batch_bytes",
     "worker.batch_count",
@@ -107,7 +109,7 @@ pub struct Settings {
     pub database: Option<ledger::store::Settings>,
     /// `database.timeout`: a statement, or a whole batch, is given up after this. Default 30s.
     pub database_timeout: Duration,
-    /// `health.listen`: where `/livez` and `/readyz` answer. Default 127.0.0.1:8080.
+    /// `health.listen`: where `/livez`, `/readyz` and `/metrics` answer whoever asks; metrics tell amounts of money. Default 127.0.0.1:8080.
     pub health_listen: SocketAddr,
     /// `log.format`: `human` or `json`. Default human.
     pub log_format: LogFormat,
@@ -150,7 +152,9 @@ pub struct Settings {
     pub metrics_interval: Duration,
     /// `traces.endpoint`: where spans of sampled commands are sent, by OTLP over HTTP, such as
     /// `http://localhost:4318/v1/traces`. Default: nowhere.
-    pub traces_endpoint: Option<String>,
+    /// `traces.tls`: `required`, or `optional`: the endpoint may be one of `http://…` on another machine. Default
+    /// `required`.
+    pub traces_endpoint: Option<Endpoint>,
     /// `traces.ca_file`: certificates that are trusted besides the public ones, if the endpoint is one of HTTPS.
     pub traces_trust: Trust,
     /// `traces.timeout`: how long the endpoint may take for some hundred spans. Default 10s.
@@ -199,9 +203,7 @@ impl Settings {
             reversal_patience: read.duration("parked.reversal_patience", 30 * DAY, 3650 * DAY),
             due_interval: read.duration("due.interval", MINUTE, HOUR),
             metrics_interval: read.duration("metrics.interval", 15 * SECOND, HOUR),
-            traces_endpoint: read.optional("traces.endpoint", |url| {
-                crate::traces::check_endpoint(url).map(|()| url.to_owned())
-            }),
+            traces_endpoint: read.traces_endpoint(),
             traces_trust: read.optional("traces.ca_file", Trust::with_file).unwrap_or_default(),
             traces_timeout: read.duration("traces.timeout", 10 * SECOND, MINUTE),
         }

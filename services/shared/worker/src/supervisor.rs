@@ -84,7 +84,6 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
         let mut pauses = Backoff::new(self.settings.retry_max);
         let mut after_loss = Backoff::new(PAUSE_AFTER_LOSS.min(self.settings.retry_max));
         let (mut losses, mut careful, mut unpublished) = (0, false, false);
-        let mut opened_before = false;
         while !self.shutdown.is_cancelled() {
             let opened = tokio::select! {
                 () = self.shutdown.cancelled() => break,
@@ -99,6 +98,7 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
                     if let OpenError::Lanes(_) = error {
                         losses += 1;
                         careful |= losses >= LOSSES;
+                        metrics::lost(Server::Broker);
                         warn!(%error, cause, losses, careful, "the session is lost while it begins, starting over");
                         self.pause(after_loss.pause()).await;
                     } else {
@@ -112,9 +112,6 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
             pauses.reset();
             self.health.fine("session");
             metrics::session();
-            if std::mem::replace(&mut opened_before, true) {
-                metrics::reconnected(Server::Broker);
-            }
             info!(lanes = session.lanes.len(), careful, "consuming");
             let shared = Arc::clone(&session.shared);
             let end = session.run().await;
@@ -130,6 +127,7 @@ impl<D: Desk, F: Fn(Access) -> D> Supervisor<D, F> {
                     (losses, careful) = (0, false);
                 }
                 End::Lost(ref why) | End::Unpublished(ref why) => {
+                    metrics::lost(Server::Broker);
                     unpublished = matches!(end, End::Unpublished(_));
                     losses = if acked == 0 { losses + 1 } else { 0 };
                     careful |= losses >= LOSSES;

@@ -11,15 +11,19 @@
 //! The endpoint's headers, where it wants a key, come from `OTEL_EXPORTER_OTLP_HEADERS`, as everywhere.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant, SystemTime};
 
 use ledger::decide::Verdict;
+use ledger::tls::on_this_machine;
 pub use opentelemetry::trace::SpanKind;
 use opentelemetry::trace::{SpanContext, SpanId, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
@@ -35,14 +39,36 @@ const WAITING: usize = 8192;
 /// So many are sent in one request.
 const AT_ONCE: usize = 512;
 
-/// Whether a text can be `traces.endpoint`.
-///
-/// # Errors
-/// It cannot; the error says what is expected and does not repeat it.
-pub(crate) fn check_endpoint(url: &str) -> Result<(), String> {
-    match url.parse::<Url>() {
-        Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(()),
-        _ => Err("expected a URL such as http://localhost:4318/v1/traces".to_owned()),
+/// So many of a batch have spans. Whether one is sampled is its publisher's word, and making a span takes a lane's time.
+const OF_A_BATCH: usize = 100;
+
+/// `traces.endpoint`: a URL, perhaps with a login.
+#[derive(Clone)]
+pub struct Endpoint(Url);
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// Whether others can read what is sent: it leaves the machine, in clear.
+    pub(crate) fn may_be_overheard(&self) -> bool {
+        self.0.scheme() == "http" && !self.0.host_str().is_some_and(on_this_machine)
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    /// # Errors
+    /// It is no such URL; the error says what is expected and does not repeat it.
+    fn from_str(url: &str) -> Result<Self, String> {
+        match url.parse::<Url>() {
+            Ok(url) if ["http", "https"].contains(&url.scheme()) && url.has_host() => Ok(Self(url)),
+            _ => Err("expected a URL such as http://localhost:4318/v1/traces".to_owned()),
+        }
     }
 }
 
@@ -95,19 +121,24 @@ impl Traces {
     /// The endpoint cannot be used, in words for a person.
     pub(crate) fn start(worker: &str, settings: &Settings) -> Result<(Self, Option<JoinHandle<()>>), String> {
         let Some(endpoint) = &settings.traces_endpoint else { return Ok((Self::default(), None)) };
-        let wrong = |error: &dyn std::fmt::Display| format!("traces.endpoint: cannot be used: {error}");
+        // The exporter's own text repeats the URL.
+        let wrong = || "traces.endpoint: cannot be used".to_owned();
         let timeout = settings.traces_timeout;
-        let tls = settings.traces_trust.client_config().map_err(|error| wrong(&error))?;
-        let client = Client::builder().timeout(timeout).tls_backend_preconfigured(tls).build();
-        let client = client.map_err(|error| wrong(&error.without_url()))?;
+        let tls = settings.traces_trust.client_config().map_err(|_| wrong())?;
+        let client = Client::builder()
+            .timeout(timeout)
+            .redirect(Policy::none())
+            .tls_backend_preconfigured(tls)
+            .build();
+        let client = client.map_err(|_| wrong())?;
         let mut exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(client)
             .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(endpoint)
+            .with_endpoint(endpoint.0.as_str())
             .with_timeout(timeout)
             .build()
-            .map_err(|error| wrong(&error))?;
+            .map_err(|_| wrong())?;
         let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
         let named = Resource::builder().with_service_name(format!("saldo-{worker}")).with_attribute(version);
         exporter.set_resource(&named.build());
@@ -116,10 +147,12 @@ impl Traces {
     }
 
     /// Adds a span to its trace.
-    pub fn add(&self, trace: Trace, work: Work) {
+    pub fn add(&self, trace: Trace, work: impl FnOnce() -> Work) {
         let Some(sender) = &self.0 else { return };
-        if sender.try_send(span(trace, work)).is_err() {
-            metrics::spans_dropped(1);
+        // Nothing is made for which there is no room.
+        match sender.try_reserve() {
+            Ok(place) => place.send(span(trace, work())),
+            Err(_) => metrics::spans_dropped(1),
         }
     }
 
@@ -129,6 +162,7 @@ impl Traces {
             return;
         }
         let mut verdicts = verdicts.iter();
+        let mut made = 0;
         for arrived in batch {
             let (outcome, dead) = match &arrived.item {
                 Err(malformed) => ("dead-lettered", Some(malformed)),
@@ -140,16 +174,25 @@ impl Traces {
                 },
             };
             let Some(trace) = arrived.trace else { continue };
-            let attributes = vec![
-                ("messaging.system", "rabbitmq".into()),
-                ("messaging.operation.name", "process".into()),
-                ("messaging.operation.type", "process".into()),
-                ("messaging.destination.name", queue.to_owned().into()),
-                ("saldo.outcome", outcome.into()),
-            ];
-            let name = format!("process {queue}").into();
-            let error = dead.map(|malformed| malformed.reason.code());
-            self.add(trace, Work { name, kind: SpanKind::Consumer, since, attributes, error });
+            made += 1;
+            if made > OF_A_BATCH {
+                metrics::spans_dropped(1);
+                continue;
+            }
+            let work = || Work {
+                name: format!("process {queue}").into(),
+                kind: SpanKind::Consumer,
+                since,
+                attributes: vec![
+                    ("messaging.system", "rabbitmq".into()),
+                    ("messaging.operation.name", "process".into()),
+                    ("messaging.operation.type", "process".into()),
+                    ("messaging.destination.name", queue.to_owned().into()),
+                    ("saldo.outcome", outcome.into()),
+                ],
+                error: dead.map(|malformed| malformed.reason.code()),
+            };
+            self.add(trace, work);
         }
     }
 }
@@ -242,11 +285,15 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_a_url_of_http() {
-        check_endpoint("http://localhost:4318/v1/traces").unwrap();
-        check_endpoint("https://collector.example.org/v1/traces").unwrap();
+    fn an_endpoint_is_a_url_of_http_and_is_not_shown() {
+        let endpoint = |url: &str| url.parse::<Endpoint>();
+        assert!(!endpoint("http://localhost:4318/v1/traces").unwrap().may_be_overheard());
+        assert!(!endpoint("https://otel:secret@collector.example.org/v1/traces").unwrap().may_be_overheard());
+        let elsewhere = endpoint("http://otel:secret@collector.example.org/v1/traces").unwrap();
+        assert!(elsewhere.may_be_overheard());
+        assert!(!format!("{elsewhere:?}").contains("secret"));
         for wrong in ["localhost:4318", "grpc://localhost:4317", ""] {
-            assert!(check_endpoint(wrong).unwrap_err().starts_with("expected a URL"), "{wrong}");
+            assert!(endpoint(wrong).unwrap_err().starts_with("expected a URL"), "{wrong}");
         }
     }
 }

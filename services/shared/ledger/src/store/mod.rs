@@ -84,7 +84,7 @@ pub struct Settled {
     pub arrivals: bool,
     /// What became of the commands.
     pub tally: Tally,
-    /// How long each step took; `None`: it was no batch of commands.
+    /// How long each step took; `None`: nothing was written, or it was no batch of commands.
     pub steps: Option<Steps>,
 }
 
@@ -241,7 +241,7 @@ impl Store {
         };
         watch.done(Step::Commit);
         let Plan { verdicts, events, arrivals, tally, .. } = plan;
-        Ok(Settled { batch, verdicts, events, arrivals, tally, steps: Some(watch.steps()) })
+        Ok(Settled { batch, verdicts, events, arrivals, tally, steps: batch.map(|_| watch.steps()) })
     }
 
     /// Marks batches whose events are out; otherwise done by the next batch.

@@ -87,6 +87,13 @@ impl Settings {
         trusted.map_err(|problem| format!("sslrootcert: {problem}"))
     }
 
+    /// With this bound for a statement and for a batch.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> Self {
+        let milliseconds = timeout.as_millis().to_string();
+        Self { options: self.options.options([("statement_timeout", milliseconds)]), timeout, ..self }
+    }
+
     /// As another program of Saldo is known to the database.
     #[must_use]
     pub fn named(self, application: &str) -> Self {

@@ -14,6 +14,7 @@ use super::Reader;
 use crate::broker::Address;
 use crate::management;
 use crate::tls::Trust;
+use crate::traces::Endpoint;
 
 impl Reader {
     /// `broker.url`. Not to be used before [`Self::finish`].
@@ -109,6 +110,18 @@ impl Reader {
             self.problem(url, &in_clear("sslmode=verify-full", "database.tls"));
         }
         Some(database)
+    }
+
+    /// `traces.endpoint`, where it is set.
+    pub(super) fn traces_endpoint(&mut self) -> Option<Endpoint> {
+        let optional = self.tls_is_optional("traces.tls");
+        self.optional("traces.endpoint", |url| {
+            let endpoint: Endpoint = url.parse()?;
+            if endpoint.may_be_overheard() && !optional {
+                return Err(in_clear("https://…", "traces.tls"));
+            }
+            Ok(endpoint)
+        })
     }
 
     fn tls_is_optional(&mut self, key: &'static str) -> bool {
