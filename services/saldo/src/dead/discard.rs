@@ -167,11 +167,13 @@ impl Discard {
         let standing = match lines::understand(&body) {
             Ok(command) => {
                 let known = read::outcome(&mut self.ledger, &command.key).await?;
+                if command.is_secret && self.vault.is_none() {
+                    let why = "whether it is what was decided can be told with payout.keys only";
+                    return Ok((subject, Standing::Unread(why.to_owned())));
+                }
                 let is_it = |content| match &self.vault {
-                    _ if !command.is_secret => content == command.content,
-                    Some(vault) => vault.is_fingerprint(content, command.content),
-                    // It cannot be compared; telling events once more does no harm.
-                    None => true,
+                    Some(vault) if command.is_secret => vault.is_fingerprint(content, command.content),
+                    _ => content == command.content,
                 };
                 match known {
                     Known::Decided { content, events } if is_it(content) => Standing::Decided(events),

@@ -189,6 +189,9 @@ impl Look {
         let mut look = Self::at(access, &chosen.filter, output).await;
         if !chosen.ids.is_empty() {
             look.name(&chosen.ids, output);
+        } else if look.walks.iter().any(Walk::is_partial) {
+            // It has been said of which queue; what lies further behind stays.
+            look.status = Status::Bad;
         }
         if look.chosen.is_empty() {
             output.message("there are no such letters");

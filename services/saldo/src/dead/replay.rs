@@ -172,11 +172,20 @@ impl Plan {
                 return Err(format!("its body can never be decided ({malformed}); publish a better one"));
             }
         };
+        if letter.origin == Origin::Worker
+            && letter.dead.reason.as_deref() == Some(MalformedReason::IdempotencyConflict.code())
+        {
+            return Err("its key was used with other content; publish it under another id".to_owned());
+        }
         let Some(asked) = asked else { return Err("no routing key can be read from its body".to_owned()) };
         let delivered = match (&letter.routing_key, letter.origin) {
             (Some(key), _) => key,
             (None, Origin::Broker) => &asked,
-            (None, _) => return Err("the routing key that it was delivered with is not known".to_owned()),
+            (None, _) => {
+                return Err(
+                    "it was not published to saldo.commands, so that nobody has asked whether its publisher may".to_owned()
+                );
+            }
         };
         if *delivered != asked {
             return Err("it was published with another routing key than its body asks for".to_owned());

@@ -88,7 +88,7 @@ fn judge_roles(asked: &Asked) -> Vec<Finding> {
         if role.owns > 0 {
             add(
                 format!("{name} owns {} things in the schema, and could change them at will", role.owns),
-                format!("REASSIGN OWNED BY {name} TO {OWNER}"),
+                format!("ALTER … OWNER TO {OWNER}, for what psql's \\d saldo.* shows as {name}'s"),
             );
         }
         if role.creates && role.owns == 0 {
@@ -163,7 +163,11 @@ fn judge_privileges(held: &BTreeMap<String, BTreeSet<Held>>, strangers: &[(Strin
         Finding::bad(
             PRIVILEGES,
             format!("{who} is none of Saldo's roles and was granted {}", what.join(", ")),
-            format!("as {OWNER}: REVOKE {} FROM {who};", what.join(", ")),
+            {
+                let revoke =
+                    |what: &&str| format!("REVOKE {} FROM {who};", what.replacen(" on ", " ON saldo.", 1));
+                format!("as {OWNER}: {}", what.iter().map(revoke).collect::<Vec<_>>().join(" "))
+            },
         )
     }));
     Finding::all_or(bad, PRIVILEGES, "each role has what it needs and nothing more")

@@ -27,8 +27,8 @@ const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 12..=255;
 /// Create a broker user who publishes some commands of one shop
 ///
 /// The user may publish these commands to saldo.commands, for this shop, and nothing else: it reads nothing and declares
-/// nothing. Whoever listens to events takes another user. If there is such a user already, nothing changes; if it may do
-/// something else, that is told, nothing changes, and the exit status is 1. Needs a user with the tag administrator in
+/// nothing. Whoever listens to events takes another user. If there is such a user already, only a password that is given
+/// changes; if it may do something else, that is told, nothing changes, and the exit status is 1. Needs a user with the tag administrator in
 /// `broker.management_url`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -62,7 +62,7 @@ pub(crate) struct Publisher {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   saldo topology services --dry-run
-  saldo topology services --json > users.jsonl
+  (umask 077; saldo topology services --json > users.jsonl)
   saldo topology services saldo_directory --new-password")]
 pub(crate) struct Services {
     /// Only these users
@@ -93,7 +93,9 @@ struct How {
 fn user_name(text: &str) -> Result<String, String> {
     const LONGEST: usize = 128;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if (1..=LONGEST).contains(&text.len()) && text.chars().all(good) {
+    if rights::services().any(|(name, _)| name == text) {
+        Err("is a service of Saldo's; expected a name of the publisher's own".to_owned())
+    } else if (1..=LONGEST).contains(&text.len()) && text.chars().all(good) {
         Ok(text.to_owned())
     } else {
         Err(format!("expected 1 to {LONGEST} letters, digits, dots, hyphens and underscores"))
@@ -113,7 +115,7 @@ fn service_name(text: &str) -> Result<String, String> {
 #[derive(Debug, PartialEq, Serialize)]
 struct Row {
     user: String,
-    /// `created`, `finished` (an interrupted attempt), `unchanged`, `replaced`, or `differs`; with --dry-run what would
+    /// `created`, `finished` (an interrupted attempt), `unchanged`, `password changed`, `replaced`, or `differs`; with --dry-run what would
     /// be.
     state: &'static str,
     /// The keys that it may publish; `None`: every key, or it may not publish.
@@ -205,7 +207,7 @@ fn deed(standing: &Standing, user: Option<&BrokerUser>, given: bool, how: How) -
     match standing {
         Standing::Missing => done("created"),
         Standing::Unfinished => done("finished"),
-        Standing::AsWanted if given || how.new_password => done("unchanged"),
+        Standing::AsWanted if given || how.new_password => done("password changed"),
         Standing::AsWanted => Deed { state: "unchanged", writes: false, makes_up: false },
         Standing::Other(_) if how.replace && !is_administrator => done("replaced"),
         Standing::Other(_) => Deed { state: "differs", writes: false, makes_up: false },

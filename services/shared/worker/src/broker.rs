@@ -56,8 +56,8 @@ impl Address {
             .parse()
             .map_err(|_| "expected a URL such as amqps://user:password@host/%2f or amqp://…".to_owned())?;
         // lapin takes an IPv6 address for none at all, and would connect to this machine.
-        let host =
-            url.split_once("://").map(|(_, rest)| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
+        let authority = url.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+        let host = authority.map(|it| it.rsplit_once('@').map_or(it, |(_, host)| host));
         if host.is_none_or(|host| host.starts_with('[')) {
             return Err("has an IPv6 address; expected the host's name, or its IPv4 address".to_owned());
         }

@@ -58,7 +58,8 @@ pub(crate) struct Arrived<I> {
 #[derive(Debug)]
 pub(crate) struct Letter {
     pub(crate) body: Arc<[u8]>,
-    routing_key: String,
+    /// `None`: it came by another exchange than the one that permissions are asked about.
+    routing_key: Option<String>,
     user: Option<ShortString>,
     properties: BasicProperties,
 }
@@ -92,7 +93,8 @@ impl<E> Arrived<E> {
         let published_at = published_at(&delivery.properties);
         let body: Arc<[u8]> = delivery.data.into();
         let routing_key = delivery.routing_key.to_string();
-        let item = if delivery.exchange.as_str() == exchange {
+        let asked_for = delivery.exchange.as_str() == exchange;
+        let item = if asked_for {
             read(&body, &routing_key, &delivery.properties)
         } else {
             // Topic permissions were asked about another exchange than the one they are for.
@@ -112,6 +114,8 @@ impl<E> Arrived<E> {
             kept = kept.with_correlation_id(id.clone());
         }
         let user = delivery.properties.user_id().clone();
+        // Nobody may take it for one that a topic permission has let through.
+        let routing_key = asked_for.then_some(routing_key);
         let letter = Letter { body, routing_key, user, properties: kept };
         Self { tag: delivery.delivery_tag, deliveries, published_at, trace: None, item, letter }
     }
@@ -262,7 +266,9 @@ impl Letter {
         let withheld = sealed.is_none() && may_hold_secrets(&self.body);
         headers.insert(DeadLetter::DETAIL.into(), text(&why.detail));
         headers.insert(DeadLetter::WORKER.into(), text(worker));
-        headers.insert(DeadLetter::ROUTING_KEY.into(), text(&self.routing_key));
+        if let Some(routing_key) = &self.routing_key {
+            headers.insert(DeadLetter::ROUTING_KEY.into(), text(routing_key));
+        }
         if let Some(user) = &self.user {
             headers.insert(DeadLetter::USER.into(), text(user.as_str()));
         }

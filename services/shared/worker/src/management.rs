@@ -210,8 +210,12 @@ impl Management {
             .map_err(|problem| ManagementError::Url(format!("broker.management_url: {problem}")))?;
         let tls = broker.trust().client_config().map_err(|error| ManagementError::Tls(error.to_string()))?;
         let redirects = reqwest::redirect::Policy::none();
-        let client =
-            Client::builder().timeout(TIMEOUT).redirect(redirects).tls_backend_preconfigured(tls).build()?;
+        let client = Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(redirects)
+            .no_proxy()
+            .tls_backend_preconfigured(tls)
+            .build()?;
         Ok(Self { client, base, vhost: broker.vhost().to_owned() })
     }
 

@@ -128,6 +128,7 @@ impl Traces {
         let client = Client::builder()
             .timeout(timeout)
             .redirect(Policy::none())
+            .no_proxy()
             .tls_backend_preconfigured(tls)
             .build();
         let client = client.map_err(|_| wrong())?;

@@ -116,8 +116,9 @@ impl Settings {
 
     fn with_roots(self, roots: Vec<u8>) -> Result<Self, String> {
         let mode = match self.options.get_ssl_mode() {
-            // As Postgres's own clients have it: whoever says whom to trust wants that to be looked at.
-            PgSslMode::Require => PgSslMode::VerifyCa,
+            // Whoever says whom to trust wants that to be looked at. The public authorities are trusted besides, so that the
+            // name has to be, too.
+            PgSslMode::Require => PgSslMode::VerifyFull,
             mode @ (PgSslMode::VerifyCa | PgSslMode::VerifyFull) => mode,
             PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => {
                 return Err(
@@ -143,6 +144,13 @@ impl Settings {
         let clear =
             matches!(self.options.get_ssl_mode(), PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer);
         clear && !self.is_on_this_machine()
+    }
+
+    /// Whether it is encrypted for whoever answers: it leaves the machine, and nobody looks whether the server is the one
+    /// that was meant.
+    pub fn may_be_intercepted(&self) -> bool {
+        matches!(self.options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa)
+            && !self.is_on_this_machine()
     }
 
     fn is_on_this_machine(&self) -> bool {
@@ -266,7 +274,7 @@ mod tests {
             |url: &str| settings(url).unwrap().trusting(Vec::new()).map(|settings| mode(&settings));
         assert_eq!(trusting("postgres://role@localhost/saldo").unwrap(), "VerifyFull");
         assert_eq!(trusting("postgres://role@db/saldo").unwrap(), "VerifyFull");
-        assert_eq!(trusting("postgres://role@db/saldo?sslmode=require").unwrap(), "VerifyCa");
+        assert_eq!(trusting("postgres://role@db/saldo?sslmode=require").unwrap(), "VerifyFull");
         let problem = trusting("postgres://role@db/saldo?sslmode=disable").unwrap_err();
         assert!(problem.contains("expected verify-full"), "{problem}");
     }

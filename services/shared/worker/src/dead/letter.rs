@@ -229,7 +229,8 @@ impl Seen {
             Origin::Publisher => {
                 let reason = if queue == topology::UNROUTABLE { Letter::UNROUTABLE } else { Letter::STRAY };
                 dead.reason = Some(reason.to_owned());
-                routing_key = Some(self.routing_key);
+                // Of any other exchange no topic permission was asked.
+                routing_key = (self.exchange == topology::COMMANDS).then_some(self.routing_key);
             }
         }
         dead.body = self.body;

@@ -1,4 +1,5 @@
-//! Bindings that nobody declared: what reaches Saldo's queues and exchanges otherwise than it should. Only reads.
+//! Bindings that nobody declared: what reaches Saldo's queues and exchanges otherwise than it should, and what hears
+//! commands besides. Only reads.
 //!
 //! The broker holds what is published to an exchange against topic permissions, and not what comes to it from another
 //! exchange. So a binding from somewhere else is a way past them, and whoever made it may be gone.
@@ -6,7 +7,7 @@
 use serde::Deserialize;
 
 use super::{Difference, Management, ManagementError};
-use crate::topology::Topology;
+use crate::topology::{COMMANDS, Topology};
 
 #[derive(Debug, Deserialize)]
 struct Found {
@@ -36,8 +37,10 @@ impl Found {
         let declared = topology.bindings.iter().any(|binding| {
             binding.exchange == source && binding.queue == *destination && binding.routing_key == *routing_key
         });
-        // The default exchange has one to each queue, which nobody can remove.
-        !source.is_empty() && !declared && topology.queues.iter().any(|queue| queue.name == *destination)
+        // The default exchange has one to each queue, which nobody can remove. What else hears commands hears payout
+        // details, and what it takes is no stray any more.
+        let to_own = !source.is_empty() && topology.queues.iter().any(|queue| queue.name == *destination);
+        !declared && (to_own || source == COMMANDS)
     }
 
     fn difference(&self) -> Difference {
@@ -50,7 +53,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::topology::{COMMANDS, EVENTS, Limits};
+    use crate::topology::{EVENTS, Limits};
 
     #[test]
     fn only_what_leads_to_saldos_own_and_was_not_declared_is_foreign() {
@@ -69,5 +72,6 @@ mod tests {
         assert!(foreign("own", COMMANDS, "exchange", ""));
         assert!(foreign("own", "saldo.commissions", "queue", "#"));
         assert!(foreign(COMMANDS, "saldo.commissions", "queue", "#"));
+        assert!(foreign(COMMANDS, "tap", "queue", "#"));
     }
 }

@@ -92,6 +92,15 @@ impl Management {
     pub(crate) async fn put_back(&self, queue: &str, message: &Peeked) -> Result<(), ManagementError> {
         let path = ["exchanges", &self.vhost, message.way_back(), "publish"];
         let mut properties = message.properties.clone();
+        if let Some(known) = properties.as_object_mut() {
+            // By these it would go elsewhere, with the rights of the API's user, or vanish.
+            for name in ["expiration", "reply_to"] {
+                known.remove(name);
+            }
+            if let Some(headers) = known.get_mut("headers").and_then(Value::as_object_mut) {
+                headers.retain(|name, _| name != "CC" && name != "BCC");
+            }
+        }
         loop {
             let body = json!({
                 "properties": if properties.is_object() { properties.clone() } else { json!({}) },

@@ -40,6 +40,7 @@ pub fn judge(user: &BrokerUser) -> Judged {
         user.permissions.as_ref() == Some(&rights.permissions)
             && user.name.starts_with(name)
             && !has("policymaker")
+            && !has("impersonator")
     };
     if let Some(worker) = topology::workers().find(|worker| is(&Rights::worker(worker), &user_of(worker))) {
         return Judged::Worker(worker);
@@ -53,6 +54,9 @@ pub fn judge(user: &BrokerUser) -> Judged {
         excess.push(
             "has the tag policymaker: a policy of its making could drop what is in any queue".to_owned(),
         );
+    }
+    if has("impersonator") {
+        excess.push("has the tag impersonator: what it publishes may name anybody as its user".to_owned());
     }
     match publisher {
         _ if !excess.is_empty() => Judged::Excess(excess),

@@ -108,6 +108,10 @@ impl Reader {
         }
         if database.may_be_overheard() && !optional {
             self.problem(url, &in_clear("sslmode=verify-full", "database.tls"));
+        } else if database.may_be_intercepted() && !optional {
+            let problem = "is encrypted for whoever answers on another machine; expected sslmode=verify-full, or database.tls \
+                           set to optional where nobody can answer in its place";
+            self.problem(url, problem);
         }
         Some(database)
     }
@@ -196,9 +200,14 @@ mod tests {
             ("SALDO__BROKER__URL", "amqps://user:secret@broker/%2f"),
             ("SALDO__BROKER__MANAGEMENT_URL", "https://user:secret@broker:15671"),
             ("SALDO__DATABASE__URL", "postgres://role:secret@db/saldo"),
-            ("SALDO__TREASURY__DATABASE_URL", "postgres://role:secret@db/saldo?sslmode=require"),
+            ("SALDO__TREASURY__DATABASE_URL", "postgres://role:secret@db/saldo?sslmode=verify-full"),
         ];
         assert_eq!(problems(&encrypted), [""; 0]);
+        for mode in ["require", "verify-ca"] {
+            let url = format!("postgres://role:secret@db/saldo?sslmode={mode}");
+            let found = problems(&[("SALDO__DATABASE__URL", &url)]);
+            assert!(found.len() == 1 && found[0].contains("whoever answers"), "{mode}: {found:?}");
+        }
     }
 
     #[test]
