@@ -160,6 +160,8 @@ async fn an_outage_is_seen_in_retries_reconnects_and_readiness() {
     world.read_only(&mut admin, false).await.unwrap();
     events.at_least(1, PATIENCE).await;
     worker.wait_metric("saldo_ready", &[], 1.0).await;
+    // What it reads in the ledger is known again, too.
+    worker.wait_metric("saldo_parked_commands", &[], 0.0).await;
     let reconnects = worker.metrics().await.value("saldo_reconnects_total", &[("to", "database")]);
     assert!(reconnects >= Some(1.0), "{reconnects:?}");
 }

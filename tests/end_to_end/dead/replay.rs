@@ -8,7 +8,7 @@ use sqlx::Executor as _;
 use tests::message::{adjustment, customer, envelope, payout_method};
 use tests::worker_process::PAYOUT_KEYS;
 use tests::world::{PASSWORD, amqp_user};
-use tests::{COMMISSIONS, Publisher, World, credit};
+use tests::{COMMISSIONS, PATIENCE, Publisher, World, credit};
 use worker::topology::{UNROUTABLE, dead_queue};
 
 use super::{dead, deeds, holds, letter, list, noted, put, texts, trap};
@@ -182,6 +182,7 @@ async fn what_would_go_round_in_circles_or_past_a_permission_is_not_replayed() {
         "its body can never be decided (invalid-data: data.amount",
         "withheld the body",
         "it is an event",
+        "was not published to saldo.commands",
     ] {
         assert!(ran.messages.contains(why), "{why}: {ran:?}");
     }
@@ -189,6 +190,35 @@ async fn what_would_go_round_in_circles_or_past_a_permission_is_not_replayed() {
     assert_eq!(list(&world, &[]).await.len(), 7);
     assert!(deeds(&world).await.is_empty());
     assert_eq!(publisher.queued(COMMISSIONS).await.ready, 0);
+}
+
+/// What comes to `saldo.commands` from another exchange, no topic permission was asked about.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_past_topic_permissions_gets_no_further_by_an_operator() {
+    let world = World::new().await;
+    let (dead, publisher) = (world.dead_letters().await, world.publisher().await);
+    let _worker = world.worker().ready().await;
+    world.manage("PUT", &format!("exchanges/{}/own", world.name), Some(json!({ "type": "topic" }))).await;
+    let bound = format!("bindings/{}/e/own/e/saldo.commands", world.name);
+    world.manage("POST", &bound, Some(json!({ "routing_key": "#" }))).await;
+    let body = credit("c-1", "mallory", "1000.00").to_string();
+    let (key, options) = ("acme.commission.credit", lapin::options::BasicPublishOptions::default());
+    let sent = publisher.channel.basic_publish(
+        "own".into(),
+        key.into(),
+        options,
+        body.as_bytes(),
+        Publisher::properties(),
+    );
+    assert!(sent.await.unwrap().await.unwrap().is_ack());
+    let letter = &dead.at_least(1, PATIENCE).await[0];
+    assert_eq!(letter.header("saldo-reason").as_deref(), Some("invalid-properties"));
+    assert_eq!(letter.header("saldo-routing-key"), None);
+
+    let ran = replay_with(&world, &[], &["--as-myself"]).await;
+    assert!(ran.status == 1 && ran.messages.contains("was not published to saldo.commands"), "{ran:?}");
+    assert!(deeds(&world).await.is_empty());
+    assert_eq!(world.count("SELECT count(*) FROM inbox").await, 0);
 }
 
 /// What the broker gave up has a key that nobody knows for sure, and whatever headers its publisher liked.
