@@ -309,7 +309,7 @@ async fn what_is_away_is_one_finding_and_the_rest_is_looked_at_all_the_same() {
 
     let wrong = [("SALDO__BROKER__URL", "http://secret@broker"), ("SALDO__WORKER__LANE", "1")];
     let ran = world.saldo_with(&wrong, &["doctor", "--json"]).await;
-    names(&ran, "settings: broker.url: expected a URL such as amqp://", "correct it");
+    names(&ran, "settings: broker.url: expected a URL such as amqps://", "correct it");
     names(&ran, "settings: broker.management_url: is missing (SALDO__BROKER__MANAGEMENT_URL)", "correct it");
     names(&ran, "settings: worker.lane: there is no such setting", "correct it");
     let unknown = |finding: &&Value| finding["state"] == "unknown";

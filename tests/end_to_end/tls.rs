@@ -132,7 +132,8 @@ async fn all_connections_of_the_notifier_are_encrypted() {
 async fn servers_that_nobody_trusted_vouches_for_get_nothing() {
     let world = World::new().await;
     let untrusted = "the server's certificate is signed by nobody who is trusted";
-    let broker = world.worker().set(BROKER, amqps_url(&world, "commissions")).start();
+    // Whose figures it reads in the ledger meanwhile.
+    let broker = world.worker_of("adjustments").set(BROKER, amqps_url(&world, "adjustments")).start();
     let url = format!("{}?sslmode=verify-full", database_url(&world, "saldo_commissions"));
     let ledger = world.worker().set(DATABASE, url).start();
     trouble(&broker, &format!("TLS with the broker failed: {untrusted}")).await;

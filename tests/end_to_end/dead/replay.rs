@@ -8,7 +8,7 @@ use sqlx::Executor as _;
 use tests::message::{adjustment, customer, envelope, payout_method};
 use tests::worker_process::PAYOUT_KEYS;
 use tests::world::{PASSWORD, amqp_user};
-use tests::{COMMISSIONS, PATIENCE, Publisher, World, credit};
+use tests::{COMMISSIONS, Publisher, World, credit};
 use worker::topology::{UNROUTABLE, dead_queue};
 
 use super::{dead, deeds, holds, letter, list, noted, put, texts, trap};
@@ -196,7 +196,7 @@ async fn what_would_go_round_in_circles_or_past_a_permission_is_not_replayed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_past_topic_permissions_gets_no_further_by_an_operator() {
     let world = World::new().await;
-    let (dead, publisher) = (world.dead_letters().await, world.publisher().await);
+    let publisher = world.publisher().await;
     let _worker = world.worker().ready().await;
     world.manage("PUT", &format!("exchanges/{}/own", world.name), Some(json!({ "type": "topic" }))).await;
     let bound = format!("bindings/{}/e/own/e/saldo.commands", world.name);
@@ -211,9 +211,9 @@ async fn what_came_past_topic_permissions_gets_no_further_by_an_operator() {
         Publisher::properties(),
     );
     assert!(sent.await.unwrap().await.unwrap().is_ack());
-    let letter = &dead.at_least(1, PATIENCE).await[0];
-    assert_eq!(letter.header("saldo-reason").as_deref(), Some("invalid-properties"));
-    assert_eq!(letter.header("saldo-routing-key"), None);
+    holds(&publisher, &dead_queue("commissions"), 1).await;
+    let letters = list(&world, &[]).await;
+    assert_eq!(texts(&letters, "reason"), ["invalid-properties"]);
 
     let ran = replay_with(&world, &[], &["--as-myself"]).await;
     assert!(ran.status == 1 && ran.messages.contains("was not published to saldo.commands"), "{ran:?}");
