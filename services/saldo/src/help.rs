@@ -46,9 +46,15 @@ fn words(line: &str) -> Option<Vec<String>> {
     // Ids are long; in examples they are shortened.
     let whole = |word: &str| match word.split_once('…') {
         Some((start, "")) => format!("{start:0<32}"),
-        _ => word.trim_matches('\'').to_owned(),
+        _ => word.to_owned(),
     };
-    Some(command.split_whitespace().map(whole).collect())
+    // What stands between quotes, every other part, is one word.
+    let parts = command.split('\'').enumerate();
+    let words = parts.flat_map(|(number, part)| match number % 2 {
+        0 => part.split_whitespace().map(whole).collect(),
+        _ => vec![part.to_owned()],
+    });
+    Some(words.collect())
 }
 
 #[test]

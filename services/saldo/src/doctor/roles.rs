@@ -279,7 +279,7 @@ mod tests {
                 "saldo_notifier lacks: notice: SELECT → saldo migrate, if migrations are missing; otherwise as saldo_owner: \
                  GRANT SELECT ON saldo.notice TO saldo_notifier;",
                 "PUBLIC is none of Saldo's roles and was granted DELETE on entry → \
-                 as saldo_owner: REVOKE DELETE on entry FROM PUBLIC;",
+                 as saldo_owner: REVOKE DELETE ON saldo.entry FROM PUBLIC;",
             ]
         );
     }

@@ -34,19 +34,12 @@ impl Tally {
     /// Counts commands that were carried out.
     pub(crate) fn told(&mut self, command: &'static str, event: &str) {
         let is = |fate: &Fate| matches!(fate, Fate::Told(name) if name == event);
-        self.count(command, is, || Fate::Told(event.to_owned()), 1);
+        self.count(command, is, || Fate::Told(event.to_owned()));
     }
 
     /// Counts a command with this fate.
     pub(crate) fn add(&mut self, command: &'static str, fate: &Fate) {
-        self.count(command, |other| other == fate, || fate.clone(), 1);
-    }
-
-    /// Adds another batch's.
-    pub fn merge(&mut self, other: &Self) {
-        for Counted { command, fate, count } in &other.0 {
-            self.count(command, |known| known == fate, || fate.clone(), *count);
-        }
+        self.count(command, |other| other == fate, || fate.clone());
     }
 
     /// The lines, in no order.
@@ -54,16 +47,10 @@ impl Tally {
         &self.0
     }
 
-    fn count(
-        &mut self,
-        command: &'static str,
-        is: impl Fn(&Fate) -> bool,
-        fate: impl FnOnce() -> Fate,
-        count: u64,
-    ) {
+    fn count(&mut self, command: &'static str, is: impl Fn(&Fate) -> bool, fate: impl FnOnce() -> Fate) {
         match self.0.iter_mut().find(|line| line.command == command && is(&line.fate)) {
-            Some(line) => line.count += count,
-            None => self.0.push(Counted { command, fate: fate(), count }),
+            Some(line) => line.count += 1,
+            None => self.0.push(Counted { command, fate: fate(), count: 1 }),
         }
     }
 }
@@ -79,12 +66,10 @@ mod tests {
         tally.told("commission.credit.v1", "commission.held");
         tally.told("commission.credit.v1", "commission.credited");
         tally.add("commission.reverse.v1", &Fate::Refused(ReasonCode::AlreadyReversed));
-        let mut all = tally.clone();
-        all.merge(&tally);
-        let counts: Vec<_> = all.lines().iter().map(|line| (line.command, line.count)).collect();
+        let counts: Vec<_> = tally.lines().iter().map(|line| (line.command, line.count)).collect();
         assert_eq!(
             counts,
-            [("commission.credit.v1", 4), ("commission.credit.v1", 2), ("commission.reverse.v1", 2)]
+            [("commission.credit.v1", 2), ("commission.credit.v1", 1), ("commission.reverse.v1", 1)]
         );
     }
 }
