@@ -24,7 +24,7 @@ use ledger::{
 };
 use rust_decimal::Decimal;
 use worker::Handler;
-use worker::metrics::Reading;
+use worker::metrics::{PENDING, Reading};
 
 /// The commissions worker's rules.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ impl Handler for Commissions {
     /// What is in its hold period, by currency.
     async fn readings(store: &mut Store) -> Result<Vec<Reading>, Failure> {
         let pending = read::pending(store.connection()).await?;
-        Ok(pending.iter().map(|pending| Reading::amount("saldo_pending_amount", pending)).collect())
+        Ok(pending.iter().map(|pending| Reading::amount(PENDING, pending)).collect())
     }
 }
 

@@ -81,7 +81,9 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        output.clear()?;
+        if !json {
+            output.clear()?;
+        }
         sides.look_and_show(json, output).await?;
         output.flush()?;
     }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io;
 
-use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use crate::fate::Fate;
@@ -61,8 +61,16 @@ pub(crate) fn table<const N: usize>(
     let arrangement =
         if output.is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
     table.set_content_arrangement(arrangement);
+    let mut widest = 0;
     for row in rows {
+        widest = widest.max(row.first().map_or(0, |cell| cell.chars().count()));
         table.add_row(row.map(|cell| visible(&cell)));
+    }
+    // What one copies, such as an id, stays in one line, unless it is somebody's very long name.
+    if widest <= LONGEST_ID
+        && let Some(first) = table.column_mut(0)
+    {
+        first.set_constraint(ColumnConstraint::ContentWidth);
     }
     for column in right {
         if let Some(column) = table.column_mut(*column) {
@@ -71,6 +79,9 @@ pub(crate) fn table<const N: usize>(
     }
     output.line(table.trim_fmt())
 }
+
+/// A withdrawal's id is the longest one.
+const LONGEST_ID: usize = 32;
 
 /// What there may be, or an empty cell.
 pub(crate) fn optional(value: Option<impl Display>) -> String {

@@ -45,7 +45,9 @@ pub(crate) async fn run(command: Command, config: Option<&Path>, output: &mut Ou
     match command {
         Command::Apply => apply(&topology, &client(config)?, output).await,
         Command::Check => {
-            let differences = client(config)?.check(&topology).await?;
+            let management = client(config)?;
+            let mut differences = management.check(&topology).await?;
+            differences.extend(management.foreign_bindings(&topology).await?);
             report(&topology, &differences, output)
         }
         Command::Export { vhost } => {
@@ -88,6 +90,7 @@ async fn settled(topology: &Topology, management: &Management) -> Result<Vec<Dif
         tokio::time::sleep(PAUSE).await;
         differences = management.check(topology).await?;
     }
+    differences.extend(management.foreign_bindings(topology).await?);
     Ok(differences)
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     /// Write an anchor, provided that everything holds
     #[arg(long, value_name = "FILE")]
     write_anchor: Option<PathBuf>,
-    /// Write what was found as metrics, for the textfile collector of Prometheus' node exporter
+    /// Write what was found as metrics, for the textfile collector of Prometheus' node exporter; not of one shop
     #[arg(long, value_name = "FILE", conflicts_with = "merchant")]
     metrics: Option<PathBuf>,
     /// Print one JSON object

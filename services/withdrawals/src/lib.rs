@@ -32,7 +32,7 @@ use ledger::{
 };
 use rust_decimal::Decimal;
 use worker::Handler;
-use worker::metrics::Reading;
+use worker::metrics::{HELD, Reading};
 
 /// The withdrawals worker's rules.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ impl Handler for Withdrawals {
     /// What open withdrawals hold, by currency.
     async fn readings(store: &mut Store) -> Result<Vec<Reading>, Failure> {
         let held = read::held(store.connection()).await?;
-        Ok(held.iter().map(|held| Reading::amount("saldo_held_amount", held)).collect())
+        Ok(held.iter().map(|held| Reading::amount(HELD, held)).collect())
     }
 }
 

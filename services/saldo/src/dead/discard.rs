@@ -12,8 +12,7 @@ use ledger::deed::DeedKind;
 use ledger::read::{self, Outcome as Known};
 use ledger::vault::Vault;
 use sqlx::PgConnection;
-use worker::broker::Address;
-use worker::broker::{BrokerError, Outgoing, Publisher, Purpose, connect};
+use worker::broker::{Address, BrokerError, Outgoing, Publisher, Purpose, connect};
 use worker::dead::Letter;
 
 use super::Error;

@@ -130,6 +130,10 @@ impl Filter {
             && self.newer_than.is_none_or(|limit| age(letter).is_some_and(|age| age < limit))
     }
 
+    fn asks_for_age(&self) -> bool {
+        self.older_than.is_some() || self.newer_than.is_some()
+    }
+
     fn queues(&self) -> Vec<String> {
         let all = || places().map(|(_, queue)| queue).collect();
         if self.places.is_empty() { all() } else { self.places.clone() }
@@ -176,6 +180,15 @@ impl Look {
                 walk.queue()
             ));
         }
+        if filter.asks_for_age() {
+            let letters = look.walks.iter().flat_map(Walk::letters);
+            let ageless = letters.filter(|letter| age(letter).is_none()).count();
+            if ageless > 0 {
+                output.message(format_args!(
+                    "of {ageless} letters nobody says since when they are dead (strays, among others): they are left out"
+                ));
+            }
+        }
         for (number, walk) in look.walks.iter().enumerate() {
             let fitting = walk.letters().iter().enumerate();
             let fitting = fitting.filter(|(_, letter)| filter.fits(letter, &Subject::of(letter)));
@@ -193,7 +206,7 @@ impl Look {
             // It has been said of which queue; what lies further behind stays.
             look.status = Status::Bad;
         }
-        if look.chosen.is_empty() {
+        if look.chosen.is_empty() && look.status == Status::Good {
             output.message("there are no such letters");
         }
         look

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
-use worker::management::{Management, ManagementError, StoredPassword};
+use worker::management::{Management, ManagementError, Standing, StoredPassword, standing};
 use worker::rights::reach::{Judged, judge};
 use worker::rights::{BrokerUser, services};
 
@@ -50,6 +50,11 @@ fn judge_users(users: &[BrokerUser], vhost: &str) -> Vec<Finding> {
             Judged::Administrator => administrators.push(name),
             Judged::Worker(_) => workers.push(name),
             Judged::Operator => operators.push(name),
+            Judged::Harmless if lacks_its_rights(user) => findings.push(Finding::bad(
+                ABOUT,
+                format!("{name} may not do what its program has to"),
+                remedy(name, vhost),
+            )),
             Judged::Harmless => {}
             Judged::Publisher(confined) => {
                 let commands = if confined.commands.is_empty() {
@@ -78,6 +83,12 @@ fn judge_users(users: &[BrokerUser], vhost: &str) -> Vec<Finding> {
     good("administrators, who may do everything", &administrators);
     findings.extend(publishers.into_iter().map(|publisher| Finding::good(ABOUT, publisher)));
     findings
+}
+
+/// Whether it is one of the services' users, with other rights here than those.
+fn lacks_its_rights(user: &BrokerUser) -> bool {
+    let wanted = services().find(|(service, _)| *service == user.name);
+    wanted.is_some_and(|(_, rights)| matches!(standing(Some(user), &rights), Standing::Other(_)))
 }
 
 fn remedy(name: &str, vhost: &str) -> String {

@@ -228,7 +228,7 @@ async fn one(
     let mut row = Row {
         user: name.to_owned(),
         state: deed.state,
-        publishes: rights.topic.clone(),
+        publishes: if deed.writes { rights.topic.clone() } else { user.and_then(|user| user.topic.clone()) },
         password: None,
         differences: match before {
             Standing::Other(differences) if !deed.writes => differences,
@@ -264,15 +264,14 @@ fn show(rows: &[Row], how: How, output: &mut Output) -> io::Result<()> {
         return rows.iter().try_for_each(|row| output.json(row));
     }
     let state = if how.dry_run { "would be" } else { "is" };
-    let cells = rows.iter().map(|row| {
-        [
-            row.user.clone(),
-            row.state.to_owned(),
-            report::optional(row.publishes.as_ref()),
-            report::optional(row.password.as_ref()),
-        ]
-    });
-    report::table(["user", state, "may publish", "password, told once"], &[], cells, output)
+    let cells = rows
+        .iter()
+        .map(|row| [row.user.clone(), row.state.to_owned(), report::optional(row.publishes.as_ref())]);
+    report::table(["user", state, "may publish"], &[], cells, output)?;
+    // Not in the table, which breaks what is too wide.
+    rows.iter().filter_map(|row| Some((&row.user, row.password.as_ref()?))).try_for_each(
+        |(user, password)| output.line(format_args!("the password of {user}, told once: {password}")),
+    )
 }
 
 #[cfg(test)]

@@ -19,10 +19,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::broker::Address;
 use tokio::time::{Instant, sleep};
 
-use crate::broker::BrokerError;
+use crate::broker::{Address, BrokerError};
 use crate::management::{Management, ManagementError};
 use crate::submit::refusal;
 

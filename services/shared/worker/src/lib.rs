@@ -52,15 +52,15 @@ use crate::clerk::Clerk;
 pub use crate::desk::Access;
 use crate::desk::Desk;
 pub use crate::health::Health;
-
-/// Of every program that links this crate. A command is many small texts, made by one thread and dropped by another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 use crate::metrics::Reading;
 use crate::recorder::Recorder;
 use crate::settings::{Reader, Settings};
 use crate::supervisor::Supervisor;
 use crate::traces::Traces;
+
+/// Of every program that links this crate. A command is many small texts, made by one thread and dropped by another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long questions under way, and the last spans, may take when the worker stops.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);

@@ -45,6 +45,10 @@ const PARKED: &str = "saldo_parked_commands";
 const PARKED_OLDEST: &str = "saldo_parked_oldest_seconds";
 const UNPUBLISHED: &str = "saldo_unpublished_batches";
 const UNPUBLISHED_OLDEST: &str = "saldo_unpublished_oldest_seconds";
+/// Commissions in their hold period, by currency.
+pub const PENDING: &str = "saldo_pending_amount";
+/// What open withdrawals hold, by currency.
+pub const HELD: &str = "saldo_held_amount";
 const CONSUMED: &str = "messaging_client_consumed_messages_total";
 const SENT: &str = "messaging_client_sent_messages_total";
 const PROCESS: &str = "messaging_process_duration_seconds";
@@ -176,12 +180,14 @@ fn describe() {
     gauge(PARKED_OLDEST, "How long the first parked command has waited");
     gauge(UNPUBLISHED, "Committed batches whose events may not be published; a busy lane has one");
     gauge(UNPUBLISHED_OLDEST, "How long ago the first unpublished batch was begun");
+    gauge(PENDING, "Commissions in their hold period, by currency");
+    gauge(HELD, "What open withdrawals hold, by currency");
     counter(CONSUMED, "Messages consumed");
     counter(SENT, "Messages published and confirmed, or not (error_type)");
     histogram(PROCESS, "From taking a message to its ack");
     histogram(OPERATION, "Publishing a batch's messages until all are confirmed");
     histogram(DATABASE, "One use of the ledger, by operation");
-    gauge(CPU, "CPU time of the process");
+    counter(CPU, "CPU time of the process, in whole seconds");
     gauge(MEMORY, "Resident memory of the process");
     gauge(FILES, "Open file descriptors of the process");
     gauge(STARTED, "When the process was started, in seconds since 1970");
@@ -218,8 +224,7 @@ fn count(length: usize) -> u64 {
 fn measure_process() -> procfs::ProcResult<()> {
     let process = Process::myself()?;
     let stat = process.stat()?;
-    let milliseconds = (stat.utime + stat.stime) * 1000 / procfs::ticks_per_second();
-    gauge!(CPU).set(Duration::from_millis(milliseconds).as_secs_f64());
+    counter!(CPU).absolute((stat.utime + stat.stime) / procfs::ticks_per_second());
     gauge!(MEMORY).set(figure(stat.rss_bytes().get()));
     gauge!(FILES).set(figure(count(process.fd_count()?)));
     let booted = procfs::KernelStats::current()?.btime;
