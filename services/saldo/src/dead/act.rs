@@ -15,7 +15,7 @@ use super::find::{Chosen, Look, SHORT, Subject};
 use crate::output::Output;
 use crate::{Done, Status};
 
-// Which letters, who does it, and how.
+// Which letters, who does it, and how. Not for clap, which would tell it as what the command is for.
 #[derive(Debug, clap::Args)]
 pub(super) struct Acting {
     #[command(flatten)]
