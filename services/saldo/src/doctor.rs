@@ -1,7 +1,7 @@
 //! `saldo doctor`: is everything as it should be, and if not, what is to be done.
 //!
 //! It asks and never tries: no statement that should be refused is sent, nothing is declared, published or written. What
-//! cannot be reached is one red line, what then cannot be looked at is said to be unknown, and the rest is looked at all the
+//! cannot be reached is one line, which stands for all that would have been looked at there; the rest is looked at all the
 //! same. Each section asks (bounded by the timeouts of [`ledger_access`](crate::ledger_access), [`BROKER_TIMEOUT`] and the
 //! management API's own) and has pure functions that judge the answers; lines come as they are known.
 

@@ -28,8 +28,8 @@ const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 12..=255;
 ///
 /// The user may publish these commands to saldo.commands, for this shop, and nothing else: it reads nothing and declares
 /// nothing. Whoever listens to events takes another user. If there is such a user already, only a password that is given
-/// changes; if it may do something else, that is told, nothing changes, and the exit status is 1. Needs a user with the tag administrator in
-/// `broker.management_url`.
+/// changes; if it may do something else, that is told, nothing changes, and the exit status is 1. Needs a user with the tag
+/// administrator in `broker.management_url`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   saldo topology publisher acme-affiliates --merchant acme --allow commission

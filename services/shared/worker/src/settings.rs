@@ -103,13 +103,15 @@ pub struct Settings {
     /// `sslmode=disable|prefer|require|verify-ca|verify-full` in it; without that, nothing on this machine is encrypted,
     /// and to any other it is `verify-full`. `sslrootcert=FILE`, `sslcert=FILE` and `sslkey=FILE` are understood, too.
     /// `database.tls`: `required`, or `optional`: what goes to another machine may be in clear, if the URL says so, or says
-    /// nothing and the server does not offer TLS. Default `required`.
+    /// nothing and the server does not offer TLS; or be for whoever answers, with `require` and `verify-ca`, which look at no
+    /// name. Default `required`.
     /// `database.ca_file`: a PEM file of certificates that are trusted besides the public ones; the URL's `sslrootcert`
     /// takes its place. `None` is what [`Reader::finish`] reports.
     pub database: Option<ledger::store::Settings>,
     /// `database.timeout`: a statement, or a whole batch, is given up after this. Default 30s.
     pub database_timeout: Duration,
-    /// `health.listen`: where `/livez`, `/readyz` and `/metrics` answer whoever asks; metrics tell amounts of money. Default 127.0.0.1:8080.
+    /// `health.listen`: where `/livez`, `/readyz` and `/metrics` answer whoever asks; metrics tell amounts of money.
+    /// Default 127.0.0.1:8080.
     pub health_listen: SocketAddr,
     /// `log.format`: `human` or `json`. Default human.
     pub log_format: LogFormat,
