@@ -58,6 +58,7 @@ async fn commands_are_counted_by_type_and_by_what_became_of_them() {
         ("messaging_client_sent_messages_total", vec![("messaging_destination_name", "saldo.dead")], 2.0),
         ("saldo_sessions_total", vec![], 1.0),
         ("saldo_ready", vec![], 1.0),
+        ("saldo_troubles", vec![], 0.0),
     ] {
         assert_eq!(seen.value(name, &labels), Some(wanted), "{name} {labels:?}");
     }
@@ -68,6 +69,8 @@ async fn commands_are_counted_by_type_and_by_what_became_of_them() {
     for name in ["process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"] {
         assert!(seen.value(name, &[]) > Some(1.0), "{name}: {:?}", seen.value(name, &[]));
     }
+    let cpu = seen.value("process_cpu_seconds_total", &[("worker", "commissions")]);
+    assert!(cpu.is_some_and(|seconds| seconds > 0.0), "{cpu:?}");
     assert!(
         seen.value("db_client_operation_duration_seconds_count", &[("db_operation_name", "settle")])
             >= Some(2.0)
@@ -156,7 +159,9 @@ async fn an_outage_is_seen_in_retries_reconnects_and_readiness() {
         if retries >= Some(1.0) { Ok(()) } else { Err(retries) }
     })
     .await;
-    assert_eq!(worker.metrics().await.value("saldo_in_flight_commands", &[]), Some(1.0));
+    let seen = worker.metrics().await;
+    assert_eq!(seen.value("saldo_in_flight_commands", &[]), Some(1.0));
+    assert!(seen.value("saldo_troubles", &[]) >= Some(1.0), "{:?}", seen.value("saldo_troubles", &[]));
     world.read_only(&mut admin, false).await.unwrap();
     events.at_least(1, PATIENCE).await;
     worker.wait_metric("saldo_ready", &[], 1.0).await;

@@ -65,6 +65,11 @@ impl Output {
         self.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }
 
+    /// How many characters fit a line of the terminal that a person reads the results in.
+    pub(crate) fn width(&self) -> Option<u16> {
+        self.is_terminal().then(|| comfy_table::Table::new().width()).flatten()
+    }
+
     /// Whether a person reads the results.
     pub(crate) fn is_terminal(&self) -> bool {
         self.results.get_ref().is_terminal()

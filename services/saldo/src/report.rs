@@ -1,9 +1,10 @@
 //! How results look: tables for people, JSON lines for programs.
 
+mod table;
+
 use std::fmt::Display;
 use std::io;
 
-use comfy_table::{ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use crate::fate::Fate;
@@ -45,43 +46,17 @@ pub(crate) fn outcomes(lines: &[Line], fates: &[Fate], json: bool, output: &mut 
     table(["line", "merchant", "source", "id", "outcome", "why"], &[0], rows, output)
 }
 
-/// A line below the header and nothing else: rows can be copied, and cut with other tools.
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
-
-/// Writes a table; the columns in `right` are flushed right. As wide as the terminal, or as it needs where
-/// there is none.
+/// Writes a table; the columns in `right` are flushed right. It fits the terminal, or is as wide as it needs where there
+/// is none.
 pub(crate) fn table<const N: usize>(
     header: [&str; N],
     right: &[usize],
     rows: impl Iterator<Item = [String; N]>,
     output: &mut Output,
 ) -> io::Result<()> {
-    let mut table = Table::new();
-    table.load_style(STYLE).set_header(header);
-    let arrangement =
-        if output.is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
-    table.set_content_arrangement(arrangement);
-    let mut widest = 0;
-    for row in rows {
-        widest = widest.max(row.first().map_or(0, |cell| cell.chars().count()));
-        table.add_row(row.map(|cell| visible(&cell)));
-    }
-    // What one copies, such as an id, stays in one line, unless it is somebody's very long name.
-    if widest <= LONGEST_ID
-        && let Some(first) = table.column_mut(0)
-    {
-        first.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    for column in right {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(comfy_table::CellAlignment::Right);
-        }
-    }
-    output.line(table.trim_fmt())
+    let rows: Vec<_> = rows.map(|row| row.map(|cell| visible(&cell))).collect();
+    output.line(table::text(header, right, &rows, output.width()))
 }
-
-/// A withdrawal's id is the longest one.
-const LONGEST_ID: usize = 32;
 
 /// What there may be, or an empty cell.
 pub(crate) fn optional(value: Option<impl Display>) -> String {

@@ -12,12 +12,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics;
+use crate::metrics::Exposition;
 
 /// What keeps the worker from being ready, by who has the trouble.
 #[derive(Debug, Clone)]
@@ -45,9 +44,9 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nothing is the matter.
-    fn ready(&self) -> bool {
-        self.lock().is_empty()
+    /// How many are in trouble; the worker is ready if nobody is.
+    fn troubles(&self) -> usize {
+        self.lock().len()
     }
 
     fn report(&self) -> (StatusCode, Value) {
@@ -70,14 +69,14 @@ pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 pub(crate) async fn serve(
     listener: TcpListener,
     health: Health,
-    metrics: PrometheusHandle,
+    metrics: Exposition,
     stop: CancellationToken,
 ) {
     let router = Router::new()
         .route("/livez", get(|| async { Json(json!({ "live": true })) }))
         .route("/readyz", get(readyz))
         .with_state(health.clone())
-        .route("/metrics", get(async move || text(metrics::render(&metrics, health.ready()))));
+        .route("/metrics", get(async move || text(metrics.render(health.troubles()))));
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the health endpoint has stopped");

@@ -40,7 +40,6 @@ use contract::Malformed;
 use ledger::decide::Verdict;
 use ledger::vault::Sealed;
 use ledger::{Failure, Item, Rules, Store};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -52,7 +51,7 @@ use crate::clerk::Clerk;
 pub use crate::desk::Access;
 use crate::desk::Desk;
 pub use crate::health::Health;
-use crate::metrics::Reading;
+use crate::metrics::{Exposition, Reading};
 use crate::recorder::Recorder;
 use crate::settings::{Reader, Settings};
 use crate::supervisor::Supervisor;
@@ -241,7 +240,7 @@ async fn run<D: Desk>(
     desk: impl Fn(Access) -> D,
     work: Beside,
     beside: impl Future<Output = ()> + Send,
-    metrics: PrometheusHandle,
+    metrics: Exposition,
     exporting: Option<JoinHandle<()>>,
 ) -> ExitCode {
     let Beside { ledger, settings, health, traces, shutdown } = work;
@@ -271,7 +270,7 @@ async fn run<D: Desk>(
     let served = CancellationToken::new();
     let answering = tokio::spawn(health::serve(listener, health.clone(), metrics.clone(), served.clone()));
     info!(worker = name, version = env!("CARGO_PKG_VERSION"), %address, "started");
-    tokio::spawn(metrics::upkeep(metrics));
+    tokio::spawn(metrics.upkeep());
     tokio::spawn(measure::run::<D>(ledger.clone(), settings.metrics_interval, shutdown.clone()));
     let supervisor = Supervisor { desk, settings, ledger, health, traces, shutdown };
     tokio::join!(supervisor.run(), beside);

@@ -31,6 +31,7 @@ pub(crate) use readings::Gauges;
 pub use readings::Reading;
 
 const READY: &str = "saldo_ready";
+const TROUBLES: &str = "saldo_troubles";
 const BUILD: &str = "saldo_build_info";
 const COMMANDS: &str = "saldo_commands_total";
 const REFUSALS: &str = "saldo_refusals_total";
@@ -125,12 +126,19 @@ impl Server {
     }
 }
 
+/// Writes down what was kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Exposition {
+    kept: PrometheusHandle,
+    worker: &'static str,
+}
+
 /// From now on everything is kept, for this process; what is returned writes it down.
 ///
 /// # Errors
 /// It was started before.
-pub(crate) fn start(worker: &'static str) -> Result<PrometheusHandle, BuildError> {
-    let handle = PrometheusBuilder::new()
+pub(crate) fn start(worker: &'static str) -> Result<Exposition, BuildError> {
+    let kept = PrometheusBuilder::new()
         .set_buckets(&SECONDS)?
         .set_buckets_for_metric(Matcher::Full(BATCH.to_owned()), &COUNTS)?
         .add_global_label("worker", worker)
@@ -138,24 +146,35 @@ pub(crate) fn start(worker: &'static str) -> Result<PrometheusHandle, BuildError
     describe();
     begin_at_zero();
     gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-    Ok(handle)
+    Ok(Exposition { kept, worker })
 }
 
-/// Keeps histograms small between two questions, until the process ends.
-pub(crate) async fn upkeep(handle: PrometheusHandle) {
-    let mut ticks = tokio::time::interval(UPKEEP);
-    loop {
-        ticks.tick().await;
-        handle.run_upkeep();
+impl Exposition {
+    /// Keeps histograms small between two questions, until the process ends.
+    pub(crate) async fn upkeep(self) {
+        let mut ticks = tokio::time::interval(UPKEEP);
+        loop {
+            ticks.tick().await;
+            self.kept.run_upkeep();
+        }
+    }
+
+    /// All of it as text, for a worker with so many troubles.
+    pub(crate) fn render(&self, troubles: usize) -> String {
+        gauge!(READY).set(if troubles == 0 { 1.0 } else { 0.0 });
+        gauge!(TROUBLES).set(figure(count(troubles)));
+        // What the kernel does not tell is left out.
+        let cpu = measure_process().map(|cpu| cpu_text(self.worker, cpu)).unwrap_or_default();
+        self.kept.render() + &cpu
     }
 }
 
-/// All of it as text.
-pub(crate) fn render(handle: &PrometheusHandle, ready: bool) -> String {
-    gauge!(READY).set(if ready { 1.0 } else { 0.0 });
-    // What the kernel does not tell is left out.
-    let _ = measure_process();
-    handle.render()
+/// By hand: a counter is whole otherwise, and a rate of whole seconds is all steps.
+fn cpu_text(worker: &str, cpu: Duration) -> String {
+    let seconds = cpu.as_secs_f64();
+    format!(
+        "# HELP {CPU} CPU time of the process\n# TYPE {CPU} counter\n{CPU}{{worker=\"{worker}\"}} {seconds}\n"
+    )
 }
 
 fn describe() {
@@ -164,6 +183,7 @@ fn describe() {
     let gauge = |name: &'static str, text: &'static str| describe_gauge!(name, text);
     gauge(BUILD, "1; the version is a label");
     gauge(READY, "Whether /readyz says that the worker is ready");
+    gauge(TROUBLES, "How many things keep the worker from being ready, as /readyz lists them");
     counter(
         COMMANDS,
         "Commands, by type and by what became of them, those included that time causes; a parked one once more when it is decided",
@@ -192,7 +212,6 @@ fn describe() {
     histogram(PROCESS, "From taking a message to its ack");
     histogram(OPERATION, "Publishing a batch's messages until all are confirmed");
     histogram(DATABASE, "One use of the ledger, by operation");
-    counter(CPU, "CPU time of the process, in whole seconds");
     gauge(MEMORY, "Resident memory of the process");
     gauge(FILES, "Open file descriptors of the process");
     gauge(STARTED, "When the process was started, in seconds since 1970");
@@ -226,15 +245,16 @@ fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
-fn measure_process() -> procfs::ProcResult<()> {
+/// Returns the CPU time that was used.
+fn measure_process() -> procfs::ProcResult<Duration> {
     let process = Process::myself()?;
     let stat = process.stat()?;
-    counter!(CPU).absolute((stat.utime + stat.stime) / procfs::ticks_per_second());
     gauge!(MEMORY).set(figure(stat.rss_bytes().get()));
     gauge!(FILES).set(figure(count(process.fd_count()?)));
     let booted = procfs::KernelStats::current()?.btime;
-    gauge!(STARTED).set(figure(booted + stat.starttime / procfs::ticks_per_second()));
-    Ok(())
+    let ticks = procfs::ticks_per_second();
+    gauge!(STARTED).set(figure(booted + stat.starttime / ticks));
+    Ok(Duration::from_millis((stat.utime + stat.stime) * 1000 / ticks))
 }
 
 /// A batch that a lane has taken, from then until it is acked or given up.

@@ -29,7 +29,7 @@ pub struct Standing {
     /// Whether that reaches it.
     pub reached: bool,
     /// The merchant's message about it in the customer's language; `None` where the customer cannot request anything
-    /// anyhow.
+    /// anyhow, or would be told what is missing to a minimum that there is not.
     pub message: Option<String>,
 }
 
@@ -83,13 +83,15 @@ fn standings(
     }
     let standings = available.into_iter().map(|(currency, available)| {
         let reached = minimum::is_reached(preferences, currency, available);
-        let message = (enabled && affiliate)
-            .then(|| minimum::message(preferences, locale, currency, available, reached));
+        let minimum = minimum::minimum(preferences, currency);
+        // Where there is no minimum, nothing is missing to it.
+        let told = enabled && affiliate && (reached || !minimum.is_zero());
+        let message = told.then(|| minimum::message(preferences, locale, currency, available, reached));
         Standing {
             currency,
             enabled,
             affiliate,
-            minimum: SignedAmount::new(minimum::minimum(preferences, currency), currency),
+            minimum: SignedAmount::new(minimum, currency),
             rule: preferences.withdrawals.minimum_rule,
             available: SignedAmount::new(available, currency),
             reached,
@@ -97,4 +99,33 @@ fn standings(
         }
     });
     standings.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_to_be_missing_to_a_minimum_that_there_is_not() {
+        let preferences = serde_json::from_value(serde_json::json!({
+            "withdrawals": { "enabled": true, "minimum": { "EUR": "50" } }
+        }))
+        .unwrap();
+        let figures = |figures: &[(&str, &str)]| {
+            let of = |(currency, figure): &(&str, &str)| (currency.parse().unwrap(), figure.parse().unwrap());
+            figures.iter().map(of).collect()
+        };
+        let told = |available: &[(&str, &str)]| -> Vec<_> {
+            let standings = standings(&preferences, CustomerKind::Affiliate, None, figures(available));
+            standings.iter().map(|standing| (standing.currency.code(), standing.message.is_some())).collect()
+        };
+        assert_eq!(
+            told(&[("KWD", "0.000"), ("USD", "-3.00")]),
+            [("EUR", true), ("KWD", false), ("USD", false)]
+        );
+        assert_eq!(
+            told(&[("JPY", "1"), ("KWD", "0.001"), ("EUR", "50")]),
+            [("EUR", true), ("JPY", true), ("KWD", true)]
+        );
+    }
 }
