@@ -1,17 +1,15 @@
 //! A run through the real store, with the model beside it.
 
+mod worker;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use adjustments::Adjustments;
 use commissions::Commissions;
 use contract::commission::CommissionCommand;
-use contract::{CommandKey, ContentHash, Event, Received};
+use contract::{CommandKey, Event};
 use directory::Directory;
-use ledger::decide::ItemOrigin;
-use ledger::store::{Settings, Waiters};
-use ledger::{Failure, Item, Rules, Store, Verdict};
 use serde_json::json;
 use sqlx::PgConnection;
 use tests::World;
@@ -20,6 +18,7 @@ use tests::model::{Awaited, Command, Key, Model, Outcome, Told};
 use tests::story::{Sent, resolve};
 use withdrawals::Withdrawals;
 
+use self::worker::{Message, Worker, carry_out, key};
 use super::script::{Script, Step};
 
 /// Where the two do not agree, for people.
@@ -40,22 +39,6 @@ pub(super) struct Counts {
     pub(super) told: BTreeMap<String, usize>,
     /// How often two lanes disturbed each other so that one had to begin again.
     pub(super) retries: usize,
-}
-
-/// Two lanes of a worker, with its rules and its role.
-struct Worker<R: Rules> {
-    rules: R,
-    lanes: [Store; 2],
-    /// What a scan has found.
-    found: Vec<Arc<Item<R::Command>>>,
-}
-
-/// What came of a transaction.
-struct Done {
-    batch: Option<i64>,
-    verdicts: Vec<&'static str>,
-    events: Vec<Event>,
-    retries: usize,
 }
 
 /// The workers on a database, and a superuser.
@@ -122,64 +105,6 @@ impl Bench {
     }
 }
 
-/// A command on its way.
-struct Message {
-    command: Command,
-    body: Arc<[u8]>,
-    user: Option<&'static str>,
-}
-
-impl<R: Rules> Worker<R> {
-    async fn new(world: &World, rules: R) -> Self {
-        let url = world.database_url(Some(&format!("saldo_{}", R::WORKER)));
-        // Soon trusting, so that repeats meet a store that does and one that does not.
-        let settings = Settings::from_url(&url, "model", Duration::from_secs(30)).unwrap().doubting(1);
-        let lane = async || Store::connect(&settings).await.unwrap();
-        Self { rules, lanes: [lane().await, lane().await], found: Vec::new() }
-    }
-
-    fn item(message: &Message) -> Arc<Item<R::Command>> {
-        let mut received = Received::<R::Command>::read(&message.body).unwrap();
-        received.user = message.user.map(|user| user.parse().unwrap());
-        Arc::new(Item { received, body: Arc::clone(&message.body), origin: ItemOrigin::Delivered })
-    }
-
-    /// Whether this content is what the inbox has of the message.
-    fn is_same(&self, message: &Message, content: &[u8]) -> bool {
-        self.rules.is_same(&Self::item(message).received, ContentHash(content.try_into().unwrap()))
-    }
-
-    async fn batch(&mut self, messages: &[Message]) -> Result<Done, Disagreement> {
-        let items: Vec<_> = messages.iter().map(Self::item).collect();
-        carry_out(&mut self.lanes[0], &self.rules, &items, DETOURS).await
-    }
-
-    async fn race(&mut self, [first, second]: [&[Message]; 2]) -> Result<[Done; 2], Disagreement> {
-        let items = |messages: &[Message]| messages.iter().map(Self::item).collect::<Vec<_>>();
-        let (rules, [left, right], first, second) =
-            (&self.rules, &mut self.lanes, items(first), items(second));
-        let (first, second) =
-            tokio::join!(carry_out(left, rules, &first, 20), carry_out(right, rules, &second, 20));
-        Ok([first?, second?])
-    }
-
-    /// Finds parked commands of these merchants that are due; their ids.
-    async fn look(&mut self, merchants: &[String]) -> Vec<String> {
-        self.found = self.lanes[1].parked_due(&self.rules, 0, 100_000).await.unwrap().items;
-        self.found.retain(|item| merchants.contains(&item.received.key.merchant.to_string()));
-        let mut ids: Vec<_> = self.found.iter().map(|item| item.received.hash.to_string()).collect();
-        ids.sort_unstable();
-        ids
-    }
-
-    /// Decides those that were found.
-    async fn scan(&mut self) -> Result<(Vec<Key>, Done), Disagreement> {
-        let found = std::mem::take(&mut self.found);
-        let keys = found.iter().map(|item| key(&item.received.key)).collect();
-        Ok((keys, carry_out(&mut self.lanes[1], &self.rules, &found, 0).await?))
-    }
-}
-
 /// A command as a transaction left it.
 #[derive(Debug, sqlx::FromRow)]
 struct Record {
@@ -192,44 +117,6 @@ struct Record {
     awaited_merchant: Option<String>,
     awaited_customer: Option<String>,
     parked_at: i64,
-}
-
-/// What a batch that nobody races may need: one, where it was taken to be new and is not.
-const DETOURS: usize = 1;
-
-/// As a worker does it: again, where another lane was in the way.
-async fn carry_out<R: Rules>(
-    store: &mut Store,
-    rules: &R,
-    items: &[Arc<Item<R::Command>>],
-    most: usize,
-) -> Result<Done, Disagreement> {
-    let mut retries = 0;
-    loop {
-        match store.carry_out(rules, items, Waiters::Taken, &[]).await {
-            Ok(settled) => {
-                let verdict = |verdict: &Verdict| match verdict {
-                    Verdict::Decided => "decided",
-                    Verdict::Repeated => "repeated",
-                    Verdict::Parked => "parked",
-                    Verdict::NotDue => "not due",
-                    Verdict::Dead(_) => "dead",
-                };
-                return Ok(Done {
-                    batch: settled.batch.map(|batch| batch.0),
-                    verdicts: settled.verdicts.iter().map(verdict).collect(),
-                    events: settled.events,
-                    retries,
-                });
-            }
-            Err(Failure::Raced) if retries < most => retries += 1,
-            Err(failure) => return Err(format!("the store failed: {failure:?}")),
-        }
-    }
-}
-
-fn key(key: &CommandKey) -> Key {
-    (key.merchant.to_string(), key.source.to_string(), key.id.to_string())
 }
 
 fn id_of((merchant, source, id): &Key) -> String {

@@ -2,7 +2,9 @@
 
 mod adjustments;
 mod commissions;
-mod directory;
+mod customers;
+mod payout_methods;
+mod preferences;
 mod withdrawals;
 
 /// A message with one thing wrong: its type, its name, where the schema finds it, and what the reader says of it.
@@ -13,7 +15,14 @@ pub(crate) const NOT_IN_SCHEMA: &str = "(the schema cannot say it)";
 
 /// All of them.
 pub(crate) fn commands() -> impl Iterator<Item = &'static Invalid> {
-    [commissions::INVALID, adjustments::INVALID, withdrawals::INVALID, directory::INVALID]
-        .into_iter()
-        .flatten()
+    [
+        commissions::INVALID,
+        adjustments::INVALID,
+        withdrawals::INVALID,
+        customers::INVALID,
+        payout_methods::INVALID,
+        preferences::INVALID,
+    ]
+    .into_iter()
+    .flatten()
 }
