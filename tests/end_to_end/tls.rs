@@ -1,6 +1,8 @@
 //! Broker, management API and database through TLS: what is encrypted, and who is not believed. The servers'
 //! certificate is for `localhost` and no other name, and signed by an authority of their own.
 
+mod own_certificate;
+
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair};

@@ -46,7 +46,7 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Asks servers on this machine. reqwest wants to be told how TLS is spoken even where it is not.
 pub fn http_client(timeout: Duration) -> reqwest::Client {
-    let tls = worker::tls::Trust::default().client_config().unwrap();
+    let tls = worker::tls::Tls::default().client_config().unwrap();
     reqwest::Client::builder().timeout(timeout).no_proxy().tls_backend_preconfigured(tls).build().unwrap()
 }
 

@@ -58,7 +58,9 @@ Settings, each read only by the commands that need it:
   SALDO__BROKER__MANAGEMENT_URL   https://user:password@host:15671, or on this machine http://…
   SALDO__BROKER__WATCH_URL        as whom `publish --watch` listens; default: SALDO__BROKER__URL
   SALDO__BROKER__CA_FILE          certificates (PEM) that are trusted besides the public ones
-  SALDO__DATABASE__CA_FILE        the same, for both databases
+  SALDO__BROKER__CERT_FILE        a certificate (PEM) of one's own, for a broker that asks for one; with
+  SALDO__BROKER__KEY_FILE         its key
+  SALDO__DATABASE__CA_FILE        as SALDO__BROKER__CA_FILE, for both databases
   SALDO__BROKER__TLS              optional: other machines may be talked to in clear
   SALDO__DATABASE__TLS            the same, for both databases
   SALDO__TREASURY__DATABASE_URL   as SALDO__DATABASE__URL, a login that may read and seal payout details

@@ -112,7 +112,7 @@ impl Protection {
 fn security(read: &mut Reader, host: &str, tls: Protection) -> Security {
     let roots = read.optional("mail.ca_file", |file| {
         let pem = ledger::tls::certificates(file)?;
-        Certificate::from_pem(&pem).map_err(|_| "has certificates that cannot be used".to_owned())
+        Certificate::from_pem(pem.as_bytes()).map_err(|_| "has certificates that cannot be used".to_owned())
     });
     if tls == Protection::None {
         if roots.is_some() {

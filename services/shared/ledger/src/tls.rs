@@ -9,17 +9,19 @@ use std::net::IpAddr;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, RootCertStore};
+use rustls::{AlertDescription, CertificateError, RootCertStore};
 
 /// A PEM file of certificates that can be trusted: as it is, once each was understood.
 ///
 /// # Errors
 /// It cannot be read, or holds no certificates or broken ones.
-pub fn certificates(file: &str) -> Result<Vec<u8>, String> {
+pub fn certificates(file: &str) -> Result<String, String> {
     const EXPECTED: &str = "expected certificates in PEM form";
     let pem = std::fs::read(file).map_err(|error| error.to_string())?;
+    // There may be remarks between them, in whatever encoding.
+    let pem = String::from_utf8_lossy(&pem).into_owned();
     let mut trusted = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let added = certificate.map(|certificate| trusted.add(certificate));
         if !matches!(added, Ok(Ok(()))) {
             return Err(EXPECTED.to_owned());
@@ -52,6 +54,7 @@ fn words(error: &rustls::Error) -> String {
     let rustls::Error::InvalidCertificate(why) = error else {
         return match error {
             rustls::Error::InvalidMessage(_) => "the server does not speak TLS on this port".to_owned(),
+            rustls::Error::AlertReceived(alert) => refused(*alert),
             other => other.to_string(),
         };
     };
@@ -70,6 +73,30 @@ fn words(error: &rustls::Error) -> String {
             format!("the server's certificate is for another name: {why}")
         }
         _ => error.to_string(),
+    }
+}
+
+/// What the server said before it closed the connection.
+fn refused(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => {
+            "the server wants a certificate of ours (cert_file and key_file; sslcert and sslkey)".to_owned()
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::DecryptError
+        | AlertDescription::AccessDenied => format!("the server refuses our certificate ({alert:?})"),
+        // Without the word, TLS 1.2 has none for it.
+        AlertDescription::HandshakeFailure => {
+            "the server breaks off (HandshakeFailure): it may want a certificate of ours, or have no way of \
+             encryption in common with us"
+                .to_owned()
+        }
+        other => format!("the server breaks off ({other:?})"),
     }
 }
 
@@ -99,6 +126,10 @@ mod tests {
         assert!(told(CertificateError::Expired).ends_with("has expired"));
         assert!(told(CertificateError::NotValidForName).contains("for another name"));
         assert!(told(CertificateError::Revoked).contains("Revoked"));
+        let alert = |alert| trouble(&io::Error::other(rustls::Error::AlertReceived(alert))).unwrap();
+        assert!(alert(AlertDescription::CertificateRequired).contains("wants a certificate of ours"));
+        assert!(alert(AlertDescription::UnknownCA).ends_with("refuses our certificate (UnknownCA)"));
+        assert!(alert(AlertDescription::InternalError).ends_with("breaks off (InternalError)"));
         assert!(trouble(&sqlx::Error::Io(io::ErrorKind::ConnectionReset.into())).is_none());
         assert!(trouble(&sqlx::Error::RowNotFound).is_none());
     }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::metrics;
 use crate::submit::Command;
-use crate::tls::Trust;
+use crate::tls::Tls;
 use crate::topology;
 
 /// A peer that is silent for twice this long is gone.
@@ -33,11 +33,11 @@ const WINDOW: usize = 250;
 /// fit: there the broker's own limit stays.
 const PUBLISH_FRAME: FrameSize = 32 * 1024;
 
-/// Where the broker is, as whom one connects, and whom one trusts. Its `Debug` form has no password.
+/// Where the broker is, as whom one connects, and how TLS is spoken. Its `Debug` form has no password.
 #[derive(Clone, Default)]
 pub struct Address {
     uri: AMQPUri,
-    trust: Trust,
+    tls: Tls,
 }
 
 impl fmt::Debug for Address {
@@ -51,7 +51,7 @@ impl Address {
     ///
     /// # Errors
     /// It is none; the text does not repeat it.
-    pub fn parse(url: &str, trust: Trust) -> Result<Self, String> {
+    pub fn parse(url: &str, tls: Tls) -> Result<Self, String> {
         let uri = url
             .parse()
             .map_err(|_| "expected a URL such as amqps://user:password@host/%2f or amqp://…".to_owned())?;
@@ -61,7 +61,7 @@ impl Address {
         if host.is_none_or(|host| host.starts_with('[')) {
             return Err("has an IPv6 address; expected the host's name, or its IPv4 address".to_owned());
         }
-        Ok(Self { uri, trust })
+        Ok(Self { uri, tls })
     }
 
     /// As whom one connects.
@@ -74,9 +74,9 @@ impl Address {
         &self.uri.vhost
     }
 
-    /// Who is trusted, of the broker and of its management API.
-    pub fn trust(&self) -> &Trust {
-        &self.trust
+    /// How TLS is spoken, with the broker and with its management API.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     /// Whether others can read what is sent: it leaves the machine, in clear.
@@ -162,14 +162,14 @@ pub async fn connect(
     purpose: Purpose,
     within: Duration,
 ) -> Result<Connection, BrokerError> {
-    let Address { mut uri, trust } = address.clone();
+    let Address { mut uri, tls } = address.clone();
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
     if purpose == Purpose::Publish {
         uri.query.frame_max.get_or_insert(PUBLISH_FRAME);
     }
     let properties = ConnectionProperties::default().with_connection_name(name.into());
     let runtime = default_runtime()?;
-    match timeout(within, Connection::connect_uri_with_config(uri, properties, trust.for_lapin(), runtime))
+    match timeout(within, Connection::connect_uri_with_config(uri, properties, tls.for_lapin(), runtime))
         .await
     {
         Ok(connected) => connected.map_err(|error| match ledger::tls::trouble(&error) {
@@ -344,7 +344,7 @@ mod tests {
     use super::*;
 
     fn address(url: &str) -> Result<Address, String> {
-        Address::parse(url, Trust::default())
+        Address::parse(url, Tls::default())
     }
 
     #[test]

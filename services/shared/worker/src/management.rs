@@ -201,14 +201,14 @@ impl fmt::Debug for Management {
 }
 
 impl Management {
-    /// A client of this API, for the virtual host of `broker`, trusting whom it does.
+    /// A client of this API, for the virtual host of `broker`, speaking TLS as with that.
     ///
     /// # Errors
     /// The URL is not usable.
     pub fn new(management_url: &SecretString, broker: &Address) -> Result<Self, ManagementError> {
         let base = parse(management_url.expose_secret())
             .map_err(|problem| ManagementError::Url(format!("broker.management_url: {problem}")))?;
-        let tls = broker.trust().client_config().map_err(|error| ManagementError::Tls(error.to_string()))?;
+        let tls = broker.tls().client_config().map_err(|error| ManagementError::Tls(error.to_string()))?;
         let redirects = reqwest::redirect::Policy::none();
         let client = Client::builder()
             .timeout(TIMEOUT)
@@ -428,7 +428,7 @@ fn compare_all(prefix: &str, wanted: &Map<String, Value>, found: &Value, problem
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::Trust;
+    use crate::tls::Tls;
     use crate::topology::{Limits, queue};
 
     fn commissions() -> (Queue, Vec<Policy>) {
@@ -480,7 +480,7 @@ mod tests {
     fn names_are_percent_encoded_and_credentials_are_not_shown() {
         let management = Management::new(
             &"http://user:secret@localhost:15672".into(),
-            &Address::parse("amqp://user:secret@localhost/shops%2f%25eu", Trust::default()).unwrap(),
+            &Address::parse("amqp://user:secret@localhost/shops%2f%25eu", Tls::default()).unwrap(),
         )
         .unwrap();
         assert_eq!(management.vhost(), "shops/%eu");

@@ -14,13 +14,15 @@ use reader::parse;
 pub use reader::{Reader, SettingsError};
 
 use crate::broker::Address;
-use crate::tls::Trust;
+use crate::tls::Tls;
 use crate::traces::Endpoint;
 
 /// Every setting of every program, so that one file can serve all of them.
-const NAMES: [&str; 61] = [
+const NAMES: [&str; 63] = [
     "admin.require_user_id",
     "broker.ca_file",
+    "broker.cert_file",
+    "broker.key_file",
     "broker.management_url",
     "broker.tls",
     "broker.url",
@@ -98,6 +100,8 @@ pub struct Settings {
     /// `broker.tls`: `required`, or `optional`: what goes to another machine may be in clear, that is to say `amqp://…` and
     /// a `broker.management_url` with `http://…` may name one. Default `required`.
     /// `broker.ca_file`: a PEM file of certificates that are trusted besides the public ones.
+    /// `broker.cert_file` and `broker.key_file`: PEM files of a certificate of our own (and those that vouch for it) and its
+    /// key, not encrypted, for a broker that asks for one.
     pub broker: Address,
     /// `database.url`: `postgres://role:password@host:5432/saldo`. Required. How the way there is protected is said by
     /// `sslmode=disable|prefer|require|verify-ca|verify-full` in it; without that, nothing on this machine is encrypted,
@@ -158,7 +162,7 @@ pub struct Settings {
     /// `required`.
     pub traces_endpoint: Option<Endpoint>,
     /// `traces.ca_file`: certificates that are trusted besides the public ones, if the endpoint is one of HTTPS.
-    pub traces_trust: Trust,
+    pub traces_tls: Tls,
     /// `traces.timeout`: how long the endpoint may take for some hundred spans. Default 10s.
     pub traces_timeout: Duration,
 }
@@ -206,7 +210,7 @@ impl Settings {
             due_interval: read.duration("due.interval", MINUTE, HOUR),
             metrics_interval: read.duration("metrics.interval", 15 * SECOND, HOUR),
             traces_endpoint: read.traces_endpoint(),
-            traces_trust: read.optional("traces.ca_file", Trust::with_file).unwrap_or_default(),
+            traces_tls: read.optional("traces.ca_file", Tls::trusting).unwrap_or_default(),
             traces_timeout: read.duration("traces.timeout", 10 * SECOND, MINUTE),
         }
     }

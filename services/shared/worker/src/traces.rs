@@ -124,7 +124,7 @@ impl Traces {
         // The exporter's own text repeats the URL.
         let wrong = || "traces.endpoint: cannot be used".to_owned();
         let timeout = settings.traces_timeout;
-        let tls = settings.traces_trust.client_config().map_err(|_| wrong())?;
+        let tls = settings.traces_tls.client_config().map_err(|_| wrong())?;
         let client = Client::builder()
             .timeout(timeout)
             .redirect(Policy::none())

@@ -106,7 +106,7 @@ impl Settings {
     ///
     /// # Errors
     /// The URL has an `sslmode` that checks no certificate.
-    pub fn trusting(self, roots: Vec<u8>) -> Result<Self, String> {
+    pub fn trusting(self, roots: String) -> Result<Self, String> {
         if self.roots_are_named {
             Ok(self)
         } else {
@@ -114,7 +114,7 @@ impl Settings {
         }
     }
 
-    fn with_roots(self, roots: Vec<u8>) -> Result<Self, String> {
+    fn with_roots(self, roots: String) -> Result<Self, String> {
         let mode = match self.options.get_ssl_mode() {
             // Whoever says whom to trust wants that to be looked at. The public authorities are trusted besides, so that the
             // name has to be, too.
@@ -126,7 +126,7 @@ impl Settings {
                 );
             }
         };
-        Ok(Self { options: self.options.ssl_mode(mode).ssl_root_cert_from_pem(roots), ..self })
+        Ok(Self { options: self.options.ssl_mode(mode).ssl_root_cert_from_pem(roots.into_bytes()), ..self })
     }
 
     /// Where it was not said how the way to another machine is protected: if the server offers it, and whoever it is.
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn whom_to_trust_is_of_use_or_refused() {
         let trusting =
-            |url: &str| settings(url).unwrap().trusting(Vec::new()).map(|settings| mode(&settings));
+            |url: &str| settings(url).unwrap().trusting(String::new()).map(|settings| mode(&settings));
         assert_eq!(trusting("postgres://role@localhost/saldo").unwrap(), "VerifyFull");
         assert_eq!(trusting("postgres://role@db/saldo").unwrap(), "VerifyFull");
         assert_eq!(trusting("postgres://role@db/saldo?sslmode=require").unwrap(), "VerifyFull");

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use super::Reader;
 use crate::broker::Address;
 use crate::management;
-use crate::tls::Trust;
+use crate::tls::Tls;
 use crate::traces::Endpoint;
 
 impl Reader {
@@ -74,16 +74,45 @@ impl Reader {
 
     /// Reads a URL of the broker.
     fn address(&mut self) -> impl FnOnce(&str) -> Result<Address, String> + use<> {
-        let trust = self.optional("broker.ca_file", Trust::with_file).unwrap_or_default();
+        let tls = self.broker_tls();
         let optional = self.tls_is_optional("broker.tls");
         move |url| {
-            let address = Address::parse(url, trust)?;
+            let address = Address::parse(url, tls)?;
             if address.may_be_overheard() && !optional {
                 Err(in_clear("amqps://…", "broker.tls"))
             } else {
                 Ok(address)
             }
         }
+    }
+
+    /// `broker.ca_file`, and `broker.cert_file` with `broker.key_file`: both or neither.
+    fn broker_tls(&mut self) -> Tls {
+        let tls = self.optional("broker.ca_file", Tls::trusting).unwrap_or_default();
+        let named = |file: &str| Ok(file.to_owned());
+        let (certificates, key) =
+            (self.optional("broker.cert_file", named), self.optional("broker.key_file", named));
+        let (certificates, key) = match (certificates, key) {
+            (None, None) => return tls,
+            (Some(certificates), Some(key)) => (certificates, key),
+            (Some(_), None) => {
+                self.problem("broker.key_file", "is missing, although broker.cert_file is set");
+                return tls;
+            }
+            (None, Some(_)) => {
+                self.problem("broker.cert_file", "is missing, although broker.key_file is set");
+                return tls;
+            }
+        };
+        let certificates = ledger::tls::certificates(&certificates);
+        let certificates = certificates.map_err(|problem| self.problem("broker.cert_file", &problem));
+        let key = std::fs::read_to_string(key).map_err(|error| error.to_string());
+        let key = key.map_err(|problem| self.problem("broker.key_file", &problem));
+        let (Ok(certificates), Ok(key)) = (certificates, key) else { return tls };
+        tls.showing(certificates, key.into()).unwrap_or_else(|problem| {
+            self.problem("broker.key_file", &problem);
+            Tls::default()
+        })
     }
 
     /// `treasury.database_url` where it is set.
