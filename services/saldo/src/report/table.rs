@@ -1,7 +1,8 @@
 //! Tables: rows that can be copied, and cut with other tools; in a terminal they fit it.
 //!
 //! What one copies, such as an id, an amount or a time, stays whole: lines break between words only, unless one is longer
-//! than [`LONGEST_WORD`]. A terminal too narrow for that gets each row as lines of their own, a name and a value each.
+//! than [`LONGEST_WORD`]. A terminal too narrow for that gets the columns closer together, and if that does not do, each row
+//! as lines of its own, a name and a value each.
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle, Width};
 
@@ -9,10 +10,10 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, LineStyle
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// A withdrawal's id is the longest one that is copied; what is longer is somebody's very long name.
-const LONGEST_WORD: usize = 32;
+const LONGEST_WORD: u16 = 32;
 
-/// The space on both sides of a cell.
-const PADDING: usize = 2;
+/// The space on both sides of a cell: as it looks well, and as it has to be.
+const PADDINGS: [u16; 2] = [1, 0];
 
 /// As text; the columns in `right` are flushed right. `width` is the terminal's, where there is one.
 pub(super) fn text<const N: usize>(
@@ -21,37 +22,47 @@ pub(super) fn text<const N: usize>(
     rows: &[[String; N]],
     width: Option<u16>,
 ) -> String {
-    let needed: [usize; N] = std::array::from_fn(|column| {
+    let needed: [u16; N] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].as_str());
         cells.chain([header[column]]).map(longest_word).max().unwrap_or_default()
     });
+    let Some(width) = width else { return table(header, right, rows, None) };
     // A column is divided from the next by one character.
-    let narrowest = needed.iter().map(|word| word + PADDING + 1).sum::<usize>() - 1;
-    match width {
-        Some(width) if usize::from(width) < narrowest => records(header, rows),
-        width => table(header, right, rows, width.map(|width| (width, needed))),
+    let narrowest = |padding| needed.iter().map(|word| word + 2 * padding + 1).sum::<u16>() - 1;
+    match PADDINGS.into_iter().find(|padding| narrowest(*padding) <= width) {
+        Some(padding) => table(header, right, rows, Some(Fit { width, padding, needed })),
+        None => records(header, rows),
     }
 }
 
+/// How a table fits a terminal.
+struct Fit<const N: usize> {
+    width: u16,
+    padding: u16,
+    /// How wide each column must be, without the padding.
+    needed: [u16; N],
+}
+
 /// How wide a column must be for this cell.
-fn longest_word(cell: &str) -> usize {
-    cell.split(' ').map(|word| word.chars().count()).max().unwrap_or_default().min(LONGEST_WORD)
+fn longest_word(cell: &str) -> u16 {
+    let longest = cell.split(' ').map(|word| word.chars().count()).max().unwrap_or_default();
+    u16::try_from(longest).unwrap_or(LONGEST_WORD).min(LONGEST_WORD)
 }
 
 fn table<const N: usize>(
     header: [&str; N],
     right: &[usize],
     rows: &[[String; N]],
-    fit: Option<(u16, [usize; N])>,
+    fit: Option<Fit<N>>,
 ) -> String {
     let mut table = Table::new();
     table.load_style(STYLE).set_header(header).add_rows(rows);
     table.set_content_arrangement(ContentArrangement::Disabled);
-    if let Some((width, needed)) = fit {
+    if let Some(Fit { width, padding, needed }) = fit {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         for (column, word) in table.column_iter_mut().zip(needed) {
-            let padded = u16::try_from(word + PADDING).unwrap_or(u16::MAX);
-            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(padded)));
+            column.set_padding((padding, padding));
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(word + 2 * padding)));
         }
     }
     for column in right {
@@ -113,7 +124,7 @@ mod tests {
             let is_table = shown.contains('─');
             let longest = shown.lines().map(|line| line.chars().count()).max().unwrap();
             assert!(!is_table || longest <= usize::from(width), "{width}: {longest}\n{shown}");
-            assert_eq!(is_table, width >= 52, "{width}\n{shown}");
+            assert_eq!(is_table, width >= 44, "{width}\n{shown}");
         }
     }
 
