@@ -1,5 +1,5 @@
 //! A file that is beside its place until it is whole: whoever reads it sees the old one or the new one. A crash leaves the
-//! old one, and a `.part` that the next run overwrites.
+//! old one, and a `.part` that the next run overwrites. Errors name the file that was asked for.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -17,7 +17,7 @@ impl NewFile {
         let mut part = file.clone().into_os_string();
         part.push(".part");
         let part = PathBuf::from(part);
-        let lines = BufWriter::new(File::create(&part).map_err(|error| about(&part, &error))?);
+        let lines = BufWriter::new(File::create(&part).map_err(|error| about(&file, &error))?);
         Ok(Self { file, part, lines })
     }
 
@@ -28,19 +28,19 @@ impl NewFile {
 
     /// Puts it in its place, durably.
     pub(super) fn keep(mut self) -> io::Result<()> {
-        self.lines.flush()?;
-        self.lines.get_ref().sync_all()?;
-        std::fs::rename(&self.part, &self.file).map_err(|error| about(&self.file, &error))
+        self.flush()?;
+        let kept = self.lines.get_ref().sync_all().and_then(|()| std::fs::rename(&self.part, &self.file));
+        kept.map_err(|error| about(&self.file, &error))
     }
 }
 
 impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.lines.write(bytes)
+        self.lines.write(bytes).map_err(|error| about(&self.file, &error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.lines.flush()
+        self.lines.flush().map_err(|error| about(&self.file, &error))
     }
 }
 
