@@ -46,8 +46,9 @@ impl Peeked {
     /// What the broker adds to what it hands out, anew each time.
     pub(crate) const COUNTERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
 
-    /// In bytes: a longer body, in base64, might be more than the API reads of a request.
-    pub(crate) const LONGEST: u64 = 4 * 1024 * 1024;
+    /// In bytes: a longer body, in base64 and beside its headers, might be more than the API reads of a request (10 MB, or
+    /// what it is configured to). Commands are far shorter.
+    pub(crate) const LONGEST: u64 = 1024 * 1024;
 
     /// The body, as much of it as was asked for.
     pub(crate) fn body(&self) -> Vec<u8> {
