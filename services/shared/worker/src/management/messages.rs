@@ -23,8 +23,8 @@ use crate::topology::{DEAD, PROBE};
 /// The default exchange, which leads to the queue of the routing key's name.
 const DEFAULT: &str = "amq.default";
 
-/// What was taken by mistake is nowhere else: putting it back is worth several tries, and having it twice is better than
-/// not having it.
+/// By each way. What was taken by mistake is nowhere else: putting it back is worth several tries, and having it twice is
+/// better than not having it.
 const TRIES: usize = 3;
 
 /// Between them.
@@ -55,8 +55,8 @@ impl Peeked {
         STANDARD.decode(&self.payload).unwrap_or_default()
     }
 
-    /// The exchanges that lead to its queue and nowhere else: the one it came by, where that is one, and the one that always
-    /// is.
+    /// The exchanges that lead to its queue and nowhere else: the one it came by, where that is one; and the one that always
+    /// is, by which a worker's letter is a stray.
     fn ways_back(&self) -> &'static [&'static str] {
         if self.exchange == DEAD { &[DEAD, DEFAULT] } else { &[DEFAULT] }
     }
@@ -124,19 +124,13 @@ impl Management {
     /// # Errors
     /// The API cannot be used, or the message went to no queue.
     pub(crate) async fn put_back(&self, queue: &str, message: &Peeked) -> Result<(), ManagementError> {
-        for _ in 1..TRIES {
-            if self.try_to_put_back(queue, message).await.is_ok() {
-                return Ok(());
-            }
-            sleep(PAUSE).await;
-        }
-        self.try_to_put_back(queue, message).await
-    }
-
-    async fn try_to_put_back(&self, queue: &str, message: &Peeked) -> Result<(), ManagementError> {
         let properties = message.own_properties();
+        let tries = message.ways_back().iter().flat_map(|exchange| [exchange; TRIES]);
         let mut put = Ok(());
-        for exchange in message.ways_back() {
+        for (number, exchange) in tries.enumerate() {
+            if number > 0 {
+                sleep(PAUSE).await;
+            }
             put = self.route(exchange, queue, &properties, &message.payload).await;
             if put.is_ok() {
                 break;
