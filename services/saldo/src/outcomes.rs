@@ -57,9 +57,8 @@ pub(crate) async fn ask(connection: &mut PgConnection, tracker: &mut Tracker) ->
 
 /// A command of which the ledger has nothing: not arrived, or never to be decided.
 fn unknown(line: &Line) -> Fate {
-    let malformed = match lines::understand(&line.body) {
-        Ok(_) => return Fate::undecided(None, "The ledger has no such command."),
-        Err(malformed) => malformed,
+    let Err(malformed) = lines::understand(&line.body) else {
+        return Fate::undecided(None, "The ledger has no such command.");
     };
     let message_type = line.message_type.as_deref().unwrap_or_default();
     let detail = match malformed.reason {

@@ -1,8 +1,10 @@
 //! A letter that was taken in the place of another one is put back as it was, and nothing is taken that could not be.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldArray, FieldTable};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{Collector, PATIENCE, Publisher, World};
 use worker::topology::{DEAD, UNROUTABLE, dead_queue};
 
@@ -44,6 +46,15 @@ fn rich() -> BasicProperties {
 }
 
 const BODY: &[u8] = b"\0\xff no JSON";
+
+/// The message with this body, as it is handed out for the first time.
+async fn copy_of(world: &World) -> Value {
+    let wanted = json!({ "count": 10, "ackmode": "reject_requeue_true", "encoding": "base64" });
+    let messages =
+        world.manage("POST", &format!("queues/{}/{}/get", world.name, queue()), Some(wanted)).await;
+    let body = STANDARD.encode(BODY);
+    messages.as_array().unwrap().iter().find(|message| message["payload"] == body.as_str()).unwrap().clone()
+}
 
 /// Discards a letter while somebody meddles.
 async fn discard(world: &World, meddler: &Meddler, letter: &str) -> tests::Ran {
@@ -91,6 +102,7 @@ async fn a_letter_that_comes_in_between_is_put_back_as_it_was() {
         assert_eq!(ran.status, 1, "{ran:?}");
         assert!(ran.messages.contains("another letter had come first, and was put back"), "{ran:?}");
         holds(&publisher, &queue(), 3).await;
+        assert_eq!(copy_of(&world).await["properties"]["headers"].get("x-delivery-count"), None);
         let rows = list(&world, &[]).await;
         // The other way leads there as well, and does not say that it was a worker who put it there.
         let keeps_its_name = refusals < 3;

@@ -55,3 +55,33 @@ impl Drop for NewFile {
 pub(super) fn about(file: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads of an error knows of no `.part`.
+    #[test]
+    fn errors_name_the_file_that_was_asked_for() {
+        let folder = std::env::temp_dir().join(format!("saldo-new-file-{}", std::process::id()));
+        let file = folder.join("saldo.prom");
+        let told = |error: io::Error| {
+            let (told, wanted) = (error.to_string(), format!("{}: ", file.display()));
+            assert!(told.starts_with(&wanted), "{told}");
+        };
+        told(NewFile::create(file.clone()).err().unwrap());
+        // In its place is what it cannot replace.
+        std::fs::create_dir_all(&file).unwrap();
+        let mut new = NewFile::create(file.clone()).unwrap();
+        new.write_all(b"text").unwrap();
+        told(new.keep().unwrap_err());
+        let left = std::fs::read_dir(&folder).unwrap().count();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(left, 1, "no .part is left");
+        // A disk that is full.
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut full = NewFile { file: file.clone(), part: file.clone(), lines: BufWriter::new(full) };
+        full.write_all(b"text").unwrap();
+        told(full.keep().unwrap_err());
+    }
+}
