@@ -102,7 +102,9 @@ async fn a_letter_that_comes_in_between_is_put_back_as_it_was() {
         assert_eq!(ran.status, 1, "{ran:?}");
         assert!(ran.messages.contains("another letter had come first, and was put back"), "{ran:?}");
         holds(&publisher, &queue(), 3).await;
-        assert_eq!(copy_of(&world).await["properties"]["headers"].get("x-delivery-count"), None);
+        let copy = copy_of(&world).await;
+        let counted = copy["properties"]["headers"].get("x-delivery-count");
+        assert!(counted.is_none_or(|count| *count == 0), "{copy:#}");
         let rows = list(&world, &[]).await;
         // The other way leads there as well, and does not say that it was a worker who put it there.
         let keeps_its_name = refusals < 3;
@@ -215,7 +217,9 @@ async fn nothing_is_taken_by_a_user_who_may_not_put_it_back() {
     let (world, publisher, killer) = with_killer().await;
     let read = r"^saldo\.(unroutable|.*\.dead)$";
     let discard = ["dead", "discard", &killer, "--unread", "--because", "tests", "--actor", "anna"];
-    for (write, missing) in [("^$", DEAD), (r"^amq\.default$", DEAD), (r"^saldo\.dead$", "amq.default")] {
+    for (write, missing) in
+        [("^$", "amq.default"), (r"^amq\.default$", DEAD), (r"^saldo\.dead$", "amq.default")]
+    {
         let (_, url) = user(&world, "management", ["^$", write, read]).await;
         let ran = world.saldo_at_broker_with(&[("SALDO__BROKER__MANAGEMENT_URL", &url)], &discard).await;
         assert_eq!(ran.status, 1, "{write}: {ran:?}");

@@ -31,8 +31,8 @@ use crate::settings::{BROKER_TIMEOUT, Settings};
 ///
 /// The ledger is asked first what became of each command. One that was decided after all is told once more: its stored
 /// events are published, then its letter goes. One that was not is thrown away with --undecided only, and one of which
-/// nobody can tell, because its body cannot be read or does not decrypt (payout.keys), with --unread only. Who discards
-/// what, and why, is written down first (`saldo dead deeds`).
+/// nobody can tell, because its body cannot be read, does not decrypt (payout.keys) or is a newer worker's, with --unread
+/// only. Who discards what, and why, is written down first (`saldo dead deeds`).
 ///
 /// The user of broker.url must be allowed to read the queues of dead letters and to write to saldo.events. Letters that no
 /// client can receive are thrown away by the management API (`broker.management_url`). Exit status 1 if a letter stays.

@@ -36,8 +36,7 @@ pub(super) fn lines(text: &str, mut line: impl FnMut(&str) -> io::Result<()>) ->
         // Nothing stands between the brackets of what is empty.
         if has_opened != closes {
             line(&current)?;
-            current.clear();
-            (0..depth.min(DEEPEST)).for_each(|_| current.push_str(STEP));
+            begin(&mut current, depth);
         }
         has_opened = matches!(c, '{' | '[');
         depth += usize::from(has_opened);
@@ -47,13 +46,18 @@ pub(super) fn lines(text: &str, mut line: impl FnMut(&str) -> io::Result<()>) ->
             ':' => current.push(' '),
             ',' => {
                 line(&current)?;
-                current.clear();
-                (0..depth.min(DEEPEST)).for_each(|_| current.push_str(STEP));
+                begin(&mut current, depth);
             }
             _ => {}
         }
     }
     line(&current)
+}
+
+/// Begins a line.
+fn begin(line: &mut String, depth: usize) {
+    line.clear();
+    (0..depth.min(DEEPEST)).for_each(|_| line.push_str(STEP));
 }
 
 /// Where in a text of JSON.

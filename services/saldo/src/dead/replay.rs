@@ -119,10 +119,21 @@ impl Act for Replay {
 
     async fn one(&mut self, look: &mut Look, place: (usize, usize)) -> Result<Report, Error> {
         let letter = look.letter(place);
-        let (body, plan) = match self.plan(letter).await? {
+        let (body, command, mut plan) = match self.plan(letter) {
             Ok(planned) => planned,
             Err(why) => return Ok(Report::of(letter, Fate::Refused, why)),
         };
+        let standing = Standing::of(&mut self.ledger, &command, self.vault.as_ref()).await?;
+        match standing {
+            Standing::Unknown => {}
+            Standing::OtherContent => {
+                let why = format!("{}; publish it under another id", standing.words());
+                return Ok(Report::of(letter, Fate::Refused, why));
+            }
+            Standing::Decided(_) | Standing::Parked(_) | Standing::Incomparable => {
+                plan.known = Some(standing.words());
+            }
+        }
         let note = plan.note();
         let mut report = Report::of(letter, Fate::Possible, note.clone());
         report.routing_key = Some(plan.routing_key.clone());
@@ -162,27 +173,8 @@ impl Act for Replay {
 }
 
 impl Replay {
-    /// How a letter's command goes out; or why it does not.
-    async fn plan<'l>(
-        &mut self,
-        letter: &'l Letter,
-    ) -> Result<Result<(Body<'l>, Plan), String>, sqlx::Error> {
-        let (body, command, mut plan) = match self.plan_without_ledger(letter) {
-            Ok(planned) => planned,
-            Err(why) => return Ok(Err(why)),
-        };
-        let standing = Standing::of(&mut self.ledger, &command, self.vault.as_ref()).await?;
-        plan.known = match standing {
-            Standing::OtherContent => {
-                return Ok(Err(format!("{}; publish it under another id", standing.words())));
-            }
-            Standing::Unknown => None,
-            Standing::Decided(_) | Standing::Parked(_) | Standing::Incomparable => Some(standing.words()),
-        };
-        Ok(Ok((body, plan)))
-    }
-
-    fn plan_without_ledger<'l>(&self, letter: &'l Letter) -> Result<(Body<'l>, Understood, Plan), String> {
+    /// How a letter's command goes out, whatever became of it; or why it does not.
+    fn plan<'l>(&self, letter: &'l Letter) -> Result<(Body<'l>, Understood, Plan), String> {
         if letter.worker() == Some(notification::WORKER) {
             return Err(
                 "it is an event, not a command; the notifier finds in the ledger what it told of".to_owned()

@@ -104,9 +104,7 @@ impl Walk {
         if first.iter().any(|peeked| !is_meant(peeked) && peeked.payload_bytes > Peeked::LONGEST) {
             return Err(WalkError::TooLong(self.queue.clone()));
         }
-        for peeked in &first {
-            management.check_put_back(peeked).await?;
-        }
+        management.check_put_back(&first).await?;
         let taken = management.take_first(&self.queue).await?.ok_or_else(disturbed)?;
         if is_meant(&taken) {
             return Ok(());

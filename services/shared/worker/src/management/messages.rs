@@ -8,6 +8,7 @@
 //! only (a worker's letter has it in a header); and, if it is a stray, the routing key that it was published with, so that it
 //! can be thrown away and not replayed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -103,12 +104,13 @@ impl Management {
         Ok(self.messages(queue, &wanted).await?.pop())
     }
 
-    /// Whether the API's user may put back what was taken: nothing is to be taken before that is known.
+    /// Whether the API's user may put back any of these: nothing is to be taken before that is known.
     ///
     /// # Errors
     /// It may not, or the API cannot be used.
-    pub(crate) async fn check_put_back(&self, message: &Peeked) -> Result<(), ManagementError> {
-        for exchange in message.ways_back() {
+    pub(crate) async fn check_put_back(&self, messages: &[Peeked]) -> Result<(), ManagementError> {
+        let ways: BTreeSet<_> = messages.iter().flat_map(Peeked::ways_back).collect();
+        for exchange in ways {
             // Nobody has such a queue, so that nothing becomes of it.
             let answer = self.publish(exchange, PROBE, &Map::new(), "").await?;
             if answer.status() != StatusCode::OK {
