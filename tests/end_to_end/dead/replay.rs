@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 use sqlx::Executor as _;
-use tests::message::{adjustment, customer, envelope, payout_method};
+use tests::message::{IBAN, adjustment, customer, envelope, payout_method};
 use tests::worker_process::PAYOUT_KEYS;
 use tests::world::{PASSWORD, amqp_user};
 use tests::{COMMISSIONS, PATIENCE, Publisher, World, credit, reverse};
@@ -332,6 +332,22 @@ async fn an_encrypted_letter_is_replayed_by_who_has_the_key() {
     assert!(worker.terminate().await.success());
     let deed = &deeds(&world).await[0];
     assert_eq!((&deed["type"], &deed["command_id"]), (&json!("payout-method.put"), &json!("m-1")));
+
+    // Whether what lies there in clear is what was decided, the ledger's fingerprint tells only who has the key.
+    put(&publisher, "directory", &payout_method("m-1", "anna"), "culprit", &[]).await;
+    let discard = ["dead", "discard", "--all", "--because", "tests", "--actor", "anna", "--dry-run"];
+    for (keys, told) in [
+        (&[][..], "its key was used, and whether by this command can be told with payout.keys only"),
+        (&[("SALDO__PAYOUT__KEYS", PAYOUT_KEYS)], "it was decided at 2"),
+    ] {
+        for ran in [
+            replay_with(&world, keys, &["--dry-run"]).await,
+            world.saldo_at_broker_with(keys, &discard).await,
+        ] {
+            assert!(ran.output.contains(told) != ran.messages.contains(told), "{ran:?}");
+            assert!(!ran.output.contains(IBAN) && !ran.messages.contains(IBAN), "{ran:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
