@@ -27,6 +27,9 @@ fn bash_completes_commands_and_options() {
     assert_eq!(offered("saldo topology pub"), ["publisher"]);
     assert_eq!(offered("saldo topology publisher x --merch"), ["--merchant"]);
     assert_eq!(offered("saldo completions pow"), ["powershell"]);
+    assert_eq!(offered("saldo dead list --worker dir"), ["directory"]);
+    assert_eq!(offered("saldo dead replay --reason idem"), ["idempotency-conflict"]);
+    assert_eq!(offered("saldo dead deeds --kind rev"), ["reveal"]);
 }
 
 #[test]

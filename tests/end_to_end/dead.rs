@@ -2,7 +2,10 @@
 
 mod discard;
 mod looking;
+mod meddler;
+mod put_back;
 mod replay;
+mod routes;
 mod unreadable;
 
 use lapin::BasicProperties;
@@ -11,7 +14,8 @@ use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Executor as _};
 use tests::message::routing_key;
-use tests::{PATIENCE, Publisher, Ran, World, eventually};
+use tests::world::{PASSWORD, server};
+use tests::{PATIENCE, Publisher, Ran, World, credit, eventually};
 use worker::topology::{DEAD, dead_queue};
 
 /// Commands with this note violate a constraint, as long as there is one.
@@ -65,6 +69,32 @@ async fn put_raw(publisher: &Publisher, worker: &str, body: &[u8], properties: B
     let confirm =
         publisher.channel.basic_publish(DEAD.into(), queue.as_str().into(), options, body, properties);
     assert_eq!(confirm.await.unwrap().await.unwrap(), lapin::Confirmation::Ack(None));
+}
+
+/// A world in which c-1 was credited, and has a letter all the same; and the event about it.
+async fn decided() -> (World, Publisher, Vec<u8>) {
+    let world = World::new().await;
+    let (events, publisher) = (world.events().await, world.publisher().await);
+    let mut worker = world.worker().ready().await;
+    let command = credit("c-1", "anna", "12.50");
+    publisher.publish(std::slice::from_ref(&command)).await;
+    let told = events.at_least(1, PATIENCE).await[0].body.clone();
+    assert!(worker.terminate().await.success());
+    put(&publisher, "commissions", &command, "culprit", &[]).await;
+    (world, publisher, told)
+}
+
+/// A broker user with these tags and permissions, and the management API's URL for it.
+async fn user(world: &World, tags: &str, permissions: [&str; 3]) -> (String, String) {
+    let name = format!("{}_user", world.name);
+    world.manage("PUT", &format!("users/{name}"), Some(json!({ "password": PASSWORD, "tags": tags }))).await;
+    let [configure, write, read] = permissions;
+    let rights = json!({ "configure": configure, "write": write, "read": read });
+    world.manage("PUT", &format!("permissions/{}/{name}", world.name), Some(rights)).await;
+    let api = server("SALDO_TEST_MANAGEMENT_URL");
+    let (scheme, rest) = api.split_once("://").unwrap();
+    let url = format!("{scheme}://{name}:{PASSWORD}@{}", rest.split_once('@').unwrap().1);
+    (name, url)
 }
 
 /// From now on, or no longer, the ledger refuses what says boom.

@@ -1,6 +1,7 @@
 //! `saldo customers`
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use clap::ValueEnum;
@@ -8,7 +9,7 @@ use contract::{Currency, MerchantId, PersonName};
 use ledger::read::{self, Customer, CustomerSort, CustomersWanted};
 
 use crate::output::Output;
-use crate::{Done, Status, ledger_access, report};
+use crate::{Done, Status, ledger_access, number, report};
 
 const PAGE: u32 = 500;
 
@@ -33,8 +34,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "CUR", required_if_eq("sort", "balance"))]
     currency: Option<Currency>,
     /// Only the first N
-    #[arg(long, value_name = "N")]
-    limit: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = number::count)]
+    limit: Option<NonZeroU32>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -59,7 +60,7 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     };
     let wanted = CustomersWanted { search, currency, sort };
     let mut connection = ledger_access::open(config).await?;
-    let (mut left, mut from, mut any) = (limit.unwrap_or(u32::MAX), None, false);
+    let (mut left, mut from, mut any) = (limit.map_or(u32::MAX, NonZeroU32::get), None, false);
     while left > 0 {
         let size = left.min(PAGE);
         let page =

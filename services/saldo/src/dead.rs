@@ -5,7 +5,7 @@
 //!
 //! | step | a crash after it leaves |
 //! |---|---|
-//! | say why not, where it cannot be done | everything as it was |
+//! | ask the inbox, and say why not, where it cannot be done | everything as it was |
 //! | record the deed, committed ([`ledger::deed`]) | a deed that was recorded and not done |
 //! | publish: the command, or its stored events once more | the letter, although its command was published: whoever replays it again changes nothing, because the inbox knows the command |
 //! | take the letter out | nothing to do |
@@ -17,9 +17,11 @@ mod body;
 mod deeds;
 mod discard;
 mod find;
+mod indent;
 mod list;
 mod replay;
 mod show;
+mod standing;
 
 use std::path::Path;
 

@@ -19,7 +19,7 @@ use crate::ledger_access::STATEMENT_TIMEOUT;
 use crate::output::{self, Output};
 use crate::pace::Pace;
 use crate::settings::{BROKER_TIMEOUT, Settings};
-use crate::{Done, Status, ledger_access, moment, report};
+use crate::{Done, Status, ledger_access, moment, number, report};
 
 /// Batches whose events are read together: some ten thousand events at most.
 const BATCHES: usize = 10;
@@ -56,7 +56,7 @@ pub(crate) struct Republish {
     #[arg(long = "type", value_name = "TYPE", value_parser = event_name)]
     types: Vec<String>,
     /// At most so many a second
-    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = number::count)]
     rate: NonZeroU32,
     /// Publish nothing; say how many of each type there are
     #[arg(long)]

@@ -90,3 +90,30 @@ fn wrong_usage_has_status_2_and_asking_for_help_0() {
         assert_eq!(status(right), 0, "{right:?}");
     }
 }
+
+/// Of the texts that clap's own parsers of numbers have.
+#[test]
+fn a_number_that_is_none_is_told_what_would_be_accepted() {
+    let mut tried = 0;
+    for (name, command) in leaves() {
+        let options = command.get_arguments().filter(|argument| !argument.is_positional());
+        let numbers = options.filter(|option| {
+            let names = option.get_value_names().unwrap_or_default();
+            names.iter().any(|name| ["N", "SECONDS"].contains(&name.as_str()))
+        });
+        for option in numbers {
+            let option = format!("--{}", option.get_long().unwrap());
+            for value in ["0", "banana"] {
+                let words = name.split(' ').chain([option.as_str(), value]);
+                let error = Arguments::command().try_get_matches_from(words).unwrap_err();
+                assert_eq!(error.exit_code(), 2, "{name} {option}");
+                assert!(
+                    error.to_string().contains("expected a whole number from 1 to "),
+                    "{name} {option}: {error}"
+                );
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 16, "{tried}");
+}

@@ -15,6 +15,7 @@ mod lines;
 mod mails;
 mod migrate;
 mod moment;
+mod number;
 mod operations;
 mod outcomes;
 mod output;

@@ -37,6 +37,8 @@ pub(crate) struct Line {
     pub(crate) source: Option<String>,
     /// `id`, if there is such a text.
     pub(crate) id: Option<String>,
+    /// `type`, if there is such a text.
+    pub(crate) message_type: Option<String>,
     /// `type` without its version, if there is such a text.
     pub(crate) name: Option<String>,
     /// `<merchant>.<type without version>`, if both can be read.
@@ -58,7 +60,8 @@ impl Line {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let merchant = text(&json["data"]["merchant"]);
-        let name = json["type"].as_str().map(|message_type| without_version(message_type).to_owned());
+        let message_type = text(&json["type"]);
+        let name = message_type.as_deref().map(|message_type| without_version(message_type).to_owned());
         let routing_key =
             merchant.as_ref().zip(name.as_ref()).map(|(merchant, name)| format!("{merchant}.{name}"));
         Self {
@@ -67,6 +70,7 @@ impl Line {
             merchant,
             source: text(&json["source"]),
             id: text(&json["id"]),
+            message_type,
             name,
             routing_key: routing_key.filter(|key| key.len() <= MAX_ROUTING_KEY),
         }

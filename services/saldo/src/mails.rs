@@ -1,6 +1,7 @@
 //! `saldo mails`: what the notifier mailed, what became of it, and what its mails look like.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use clap::Subcommand;
@@ -12,7 +13,7 @@ use sqlx::PgConnection;
 
 use crate::output::Output;
 use crate::settings::Settings;
-use crate::{Done, Status, ledger_access, report};
+use crate::{Done, Status, ledger_access, number, report};
 
 const PAGE: u32 = 500;
 
@@ -57,8 +58,8 @@ struct List {
     #[arg(long)]
     due: bool,
     /// Only the first N
-    #[arg(long, value_name = "N")]
-    limit: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = number::count)]
+    limit: Option<NonZeroU32>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -74,7 +75,7 @@ struct List {
   saldo mails resend --failed --merchant demo")]
 struct Resend {
     /// The mails' numbers, as listed
-    #[arg(required_unless_present = "failed", value_name = "ID")]
+    #[arg(required_unless_present = "failed", value_name = "ID", value_parser = number::id)]
     ids: Vec<i64>,
     /// All that are given up
     #[arg(long, conflicts_with = "ids")]
@@ -117,7 +118,7 @@ async fn list(list: List, config: Option<&Path>, output: &mut Output) -> Done {
     };
     let mut wanted = MailsWanted { merchant, state, before: None };
     let mut connection = ledger_access::open(config).await?;
-    let (mut left, mut any) = (limit.unwrap_or(u32::MAX), false);
+    let (mut left, mut any) = (limit.map_or(u32::MAX, NonZeroU32::get), false);
     while left > 0 {
         let size = left.min(PAGE);
         let page = read::mails(&mut connection, &wanted, i64::from(size)).await?;

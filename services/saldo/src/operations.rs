@@ -1,6 +1,7 @@
 //! `saldo operations`
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use contract::{CustomerId, MerchantId, Timestamp};
@@ -8,7 +9,7 @@ use ledger::EntryKind;
 use ledger::read::{self, Operation, OperationsFrom, Period};
 
 use crate::output::Output;
-use crate::{Done, Status, ledger_access, moment, report, sheet};
+use crate::{Done, Status, ledger_access, moment, number, report, sheet};
 
 const PAGE: u32 = 500;
 
@@ -35,8 +36,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     kind: Vec<EntryKind>,
     /// Only the newest N
-    #[arg(long, value_name = "N")]
-    limit: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = number::count)]
+    limit: Option<NonZeroU32>,
     /// Print CSV with a header
     #[arg(long, conflicts_with = "json")]
     csv: bool,
@@ -49,7 +50,7 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let Arguments { merchant, customer, since, until, kind, limit, csv, json } = arguments;
     let mut connection = ledger_access::open(config).await?;
     let period = Period { since, until, kinds: kind };
-    let mut left = limit.unwrap_or(u32::MAX);
+    let mut left = limit.map_or(u32::MAX, NonZeroU32::get);
     let mut next = Some(OperationsFrom::default());
     let mut any = false;
     if csv {

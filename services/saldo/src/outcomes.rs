@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use contract::MalformedReason;
 use ledger::read;
 use sqlx::PgConnection;
 
@@ -10,6 +11,9 @@ use crate::lines::{self, Line};
 use crate::output::Output;
 use crate::tracker::Tracker;
 use crate::{Done, Status, ledger_access, report};
+
+/// The contract's types are far shorter.
+const LONGEST_TYPE: usize = 100;
 
 /// Keys in one question.
 const CHUNK: usize = 1000;
@@ -53,8 +57,43 @@ pub(crate) async fn ask(connection: &mut PgConnection, tracker: &mut Tracker) ->
 
 /// A command of which the ledger has nothing: not arrived, or never to be decided.
 fn unknown(line: &Line) -> Fate {
-    match line.command() {
-        Ok(_) => Fate::undecided(None, "The ledger has no such command."),
-        Err(malformed) => Fate::undecided(Some(malformed.reason.code()), malformed.detail),
+    let Err(malformed) = lines::understand(&line.body) else {
+        return Fate::undecided(None, "The ledger has no such command.");
+    };
+    let message_type = line.message_type.as_deref().unwrap_or_default();
+    let detail = match malformed.reason {
+        MalformedReason::UnknownType => format!(
+            "The ledger has no such command, and no worker of this release knows the type {}.",
+            message_type.chars().take(LONGEST_TYPE).collect::<String>()
+        ),
+        _ => malformed.detail,
+    };
+    Fate::undecided(Some(malformed.reason.code()), detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(message_type: &str, data: &str) -> Fate {
+        let body = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{message_type}",
+            "time":"2026-11-22T10:00:00Z","data":{data}}}"#
+        );
+        unknown(&Line::new(1, body.as_bytes()))
+    }
+
+    #[test]
+    fn a_type_that_nobody_knows_is_named_with_its_version() {
+        let credit = r#"{"merchant":"demo","customer":"c","amount":"1","currency":"EUR"}"#;
+        assert_eq!(of("commission.credit.v1", credit).reason, None);
+        for data in [credit, "{}"] {
+            for wrong in ["commission.credit.v2", "commission.credit", "comission.credit.v1"] {
+                let Fate { reason, detail, .. } = of(wrong, data);
+                assert_eq!(reason.as_deref(), Some("unknown-type"));
+                assert!(detail.as_ref().unwrap().contains(&format!("knows the type {wrong}.")), "{detail:?}");
+            }
+        }
+        assert_eq!(of("commission.credit.v1", "{}").reason.as_deref(), Some("invalid-data"));
     }
 }

@@ -19,7 +19,7 @@ use worker::topology;
 
 use crate::output::{self, Output};
 use crate::settings::Settings;
-use crate::{Done, Status, ledger_access, report};
+use crate::{Done, Status, ledger_access, number, report};
 
 /// A batch whose events were not published for so long is not the one that is going on.
 const OVERDUE: Duration = Duration::from_mins(1);
@@ -40,7 +40,7 @@ const AT_ONCE: usize = 4;
 pub(crate) struct Arguments {
     /// Look again every so many seconds, until interrupted
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
-          value_parser = clap::value_parser!(u64).range(1..=3600))]
+          value_parser = number::within(1..=3600))]
     watch: Option<u64>,
     /// Print one JSON object a line
     #[arg(long)]

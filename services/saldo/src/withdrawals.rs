@@ -1,6 +1,7 @@
 //! `saldo withdrawals`
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use clap::Subcommand;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use crate::output::Output;
 use crate::settings::Settings;
-use crate::{Done, Status, ledger_access, report};
+use crate::{Done, Status, ledger_access, number, report};
 
 const PAGE: u32 = 500;
 
@@ -57,8 +58,8 @@ struct List {
     #[arg(long, value_name = "STATE")]
     state: Option<WithdrawalState>,
     /// Only the first N
-    #[arg(long, value_name = "N")]
-    limit: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = number::count)]
+    limit: Option<NonZeroU32>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -97,7 +98,7 @@ async fn list(list: List, config: Option<&Path>, output: &mut Output) -> Done {
     let List { merchant, customer, open, state, limit, json } = list;
     let mut connection = ledger_access::open(config).await?;
     let connection = &mut connection;
-    let (mut left, mut from, mut any) = (limit.unwrap_or(u32::MAX), None, false);
+    let (mut left, mut from, mut any) = (limit.map_or(u32::MAX, NonZeroU32::get), None, false);
     while left > 0 {
         let size = left.min(PAGE);
         let (customer, after, limit) = (customer.as_ref(), from.as_ref(), i64::from(size));

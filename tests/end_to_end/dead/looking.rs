@@ -2,12 +2,12 @@
 
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
-use tests::message::{IBAN, payout_method};
+use tests::message::{IBAN, adjustment, payout_method};
 use tests::worker_process::PAYOUT_KEYS;
 use tests::{Collector, PATIENCE, Publisher, World, credit};
 use worker::topology::{UNROUTABLE, dead_queue};
 
-use super::{dead, deeds, holds, letter, list, put, texts};
+use super::{dead, deeds, holds, letter, list, put, put_raw, texts};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_are_found_by_worker_reason_type_shop_and_age() {
@@ -63,9 +63,61 @@ async fn letters_are_found_by_worker_reason_type_shop_and_age() {
     ] {
         assert_eq!(conflict[field], value, "{field}");
     }
-    let wrong = world.saldo_at_broker(&["dead", "list", "--worker", "nobody"]).await;
-    assert_eq!(wrong.status, 2, "{wrong:?}");
-    assert!(wrong.messages.contains("expected one of commissions"), "{wrong:?}");
+    for (wrong, told) in [
+        (["--worker", "nobody"], "possible values: commissions, adjustments"),
+        (["--reason", "banana"], "culprit, delivery-limit"),
+        (["--limit", "0"], "expected a whole number from 1"),
+    ] {
+        let ran = world.saldo_at_broker(&[&["dead", "list"], &wrong[..]].concat()).await;
+        assert_eq!(ran.status, 2, "{ran:?}");
+        assert!(ran.messages.contains(told), "{ran:?}");
+    }
+    // A newer worker may have it.
+    let unknown = world.saldo_at_broker(&["dead", "list", "--type", "commission.credits.v1"]).await;
+    assert_eq!(unknown.status, 0, "{unknown:?}");
+    let told =
+        "there are no such letters; this release knows no type commission.credits, but adjustment.credit,";
+    assert!(unknown.messages.contains(told), "{unknown:?}");
+    let known = world.saldo_at_broker(&["dead", "list", "--type", "withdrawal.paid"]).await;
+    assert!(known.messages.contains("there are no such letters\n"), "{known:?}");
+}
+
+/// Bodies that begin alike for longer than a letter's beginning is listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_never_handed_on_to_another_letter() {
+    let world = World::new().await;
+    let publisher = world.publisher().await;
+    let body = |end: &str| format!("{}{end}", "x".repeat(9_000)).into_bytes();
+    for end in ["first", "other", "third"] {
+        put_raw(&publisher, "commissions", &body(end), Publisher::properties()).await;
+    }
+    // Who published it decides what becomes of it.
+    for user in ["anna", "boss"] {
+        put(
+            &publisher,
+            "adjustments",
+            &adjustment("credit", "a", "c", "1.00"),
+            "culprit",
+            &[("saldo-user", user)],
+        )
+        .await;
+    }
+    holds(&publisher, &dead_queue("commissions"), 3).await;
+    holds(&publisher, &dead_queue("adjustments"), 2).await;
+    let before = list(&world, &[]).await;
+    let discard =
+        ["discard", letter(&before[0]), letter(&before[3]), "--unread", "--undecided", "--because", "tests"];
+    let ran = dead(&world, &discard).await;
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let after = list(&world, &[]).await;
+    let names = texts(&before, "letter");
+    assert_eq!(texts(&after, "letter"), [names[1], names[2], names[4]]);
+    let again = dead(&world, &discard).await;
+    assert_eq!(again.status, 1, "{again:?}");
+    assert_eq!(again.messages.matches("there is no letter").count(), 2, "{again:?}");
+    assert_eq!(list(&world, &[]).await.len(), 3);
+    let shown = world.saldo_at_broker(&["dead", "show", names[1], "--json"]).await.json();
+    assert_eq!(shown["body"].as_str().unwrap().as_bytes(), body("other"));
 }
 
 /// More letters than ten are given back in another order, if one is not careful.
@@ -199,6 +251,13 @@ async fn payout_details_are_shown_to_who_asks_for_them_by_name_and_only_after_th
         // The ciphertext tells nothing; of what is in clear the hash could be guessed from.
         assert_eq!(recorded[0]["fingerprint"].is_null(), number == 1, "{recorded:?}");
     }
+    // For a person it is indented, and nothing but that.
+    let arguments = ["dead", "show", letter(&encrypted), "--reveal", "--actor", "anna"];
+    let shown = world.saldo_at_broker_with(&[("SALDO__PAYOUT__KEYS", PAYOUT_KEYS)], &arguments).await;
+    let (fields, body) = shown.output.split_once("\n\n").unwrap();
+    assert!(fields.contains("key id: test") && !fields.contains("withheld"), "{shown:?}");
+    assert!(body.starts_with("{\n  \"") && body.contains("\n      \"iban\": "), "{shown:?}");
+    assert_eq!(serde_json::from_str::<Value>(body).unwrap(), payout_method("m-1", "anna"));
     let nobody = world.saldo_at_broker(&["dead", "show", letter(&clear), "--reveal"]).await;
     assert_eq!(nobody.status, 2, "{nobody:?}");
     // Where it cannot be recorded, it is not shown.

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Value, json};
 use sqlx::Executor as _;
-use tests::message::{adjustment, customer, envelope, payout_method};
+use tests::message::{IBAN, adjustment, customer, envelope, payout_method};
 use tests::worker_process::PAYOUT_KEYS;
 use tests::world::{PASSWORD, amqp_user};
-use tests::{COMMISSIONS, Publisher, World, credit};
+use tests::{COMMISSIONS, PATIENCE, Publisher, World, credit, reverse};
 use worker::topology::{UNROUTABLE, dead_queue};
 
-use super::{dead, deeds, holds, letter, list, noted, put, texts, trap};
+use super::{dead, decided, deeds, holds, letter, list, noted, put, texts, trap};
 
 const REPLAY: [&str; 3] = ["dead", "replay", "--all"];
 
@@ -177,9 +177,9 @@ async fn what_would_go_round_in_circles_or_past_a_permission_is_not_replayed() {
     assert_eq!((ran.status, ran.output.as_str()), (1, ""), "{ran:?}");
     for why in [
         "in saldo.unroutable stays: it was published with another routing key than its body asks for",
-        "in saldo.unroutable stays: no worker takes its routing key",
+        "in saldo.unroutable stays: it is of a type that no worker of this release knows",
         "in saldo.commissions.dead stays: it was published with another routing key than its body asks for",
-        "its body can never be decided (invalid-data: data.amount",
+        "it can never be decided (invalid-data: data.amount",
         "withheld the body",
         "it is an event",
         "was not published to saldo.commands",
@@ -190,6 +190,56 @@ async fn what_would_go_round_in_circles_or_past_a_permission_is_not_replayed() {
     assert_eq!(list(&world, &[]).await.len(), 7);
     assert!(deeds(&world).await.is_empty());
     assert_eq!(publisher.queued(COMMISSIONS).await.ready, 0);
+}
+
+/// The inbox tells what the broker cannot.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_or_waits_is_told_and_what_would_only_die_again_stays() {
+    let (world, publisher, told) = decided().await;
+    let events = world.events().await;
+    let parked = reverse("r-2", "c-unknown", None);
+    let mut worker = world.worker().ready().await;
+    publisher.publish(std::slice::from_ref(&parked)).await;
+    tests::eventually("it is parked", PATIENCE, || async {
+        let waiting = world.count("SELECT count(*) FROM waiting").await;
+        if waiting == 1 { Ok(()) } else { Err(waiting) }
+    })
+    .await;
+    put(&publisher, "commissions", &parked, "culprit", &[]).await;
+    put(&publisher, "commissions", &credit("c-1", "anna", "99.00"), "culprit", &[]).await;
+    put(&publisher, "commissions", &reverse("r-2", "c-1", None), "culprit", &[]).await;
+    // As if a newer worker had left it, and as a worker of this release does.
+    let unheard = envelope("commission.refund.v1", "u-1", json!({ "merchant": "acme" }));
+    publisher.publish(std::slice::from_ref(&unheard)).await;
+    holds(&publisher, &dead_queue("commissions"), 5).await;
+
+    let says = |ran: &tests::Ran, text: &str| {
+        assert!(ran.output.contains(text) != ran.messages.contains(text), "{text}: {ran:?}");
+    };
+    let dry = replay_with(&world, &[], &["--dry-run"]).await;
+    says(&dry, "would be replayed as acme.commission.credit: it was decided at 2");
+    says(
+        &dry,
+        "would be replayed as acme.commission.reverse: it is parked, and will be decided without this letter",
+    );
+    assert_eq!(dry.messages.matches("its key was used with other content").count(), 2, "{dry:?}");
+    says(&dry, "it is of a type that no worker of this release knows");
+    assert!(deeds(&world).await.is_empty());
+    let discarded = dead(&world, &["discard", "--reason", "unknown-type", "--because", "tests"]).await;
+    says(&discarded, "it was never decided: it is of a type that no worker of this release knows");
+
+    let ran = replay_with(&world, &[], &[]).await;
+    assert_eq!((ran.status, ran.output.lines().count()), (1, 2), "{ran:?}");
+    assert_eq!(events.at_least(1, PATIENCE).await[0].body, told, "the stored event, once more");
+    let done = deeds(&world).await;
+    let mut notes = texts(&done, "note");
+    notes.sort_unstable();
+    assert!(notes[0].starts_with("it is parked") && notes[1].starts_with("it was decided at 2"), "{notes:?}");
+    holds(&publisher, &dead_queue("commissions"), 3).await;
+    publisher.consumed(COMMISSIONS).await;
+    assert!(worker.terminate().await.success());
+    holds(&publisher, &dead_queue("commissions"), 3).await;
+    assert_eq!(world.balance("anna").await, "12.50".parse().unwrap());
 }
 
 /// What comes to `saldo.commands` from another exchange, no topic permission was asked about.
@@ -282,6 +332,22 @@ async fn an_encrypted_letter_is_replayed_by_who_has_the_key() {
     assert!(worker.terminate().await.success());
     let deed = &deeds(&world).await[0];
     assert_eq!((&deed["type"], &deed["command_id"]), (&json!("payout-method.put"), &json!("m-1")));
+
+    // Whether what lies there in clear is what was decided, the ledger's fingerprint tells only who has the key.
+    put(&publisher, "directory", &payout_method("m-1", "anna"), "culprit", &[]).await;
+    let discard = ["dead", "discard", "--all", "--because", "tests", "--actor", "anna", "--dry-run"];
+    for (keys, told) in [
+        (&[][..], "its key was used, and whether by this command can be told with payout.keys only"),
+        (&[("SALDO__PAYOUT__KEYS", PAYOUT_KEYS)], "it was decided at 2"),
+    ] {
+        for ran in [
+            replay_with(&world, keys, &["--dry-run"]).await,
+            world.saldo_at_broker_with(keys, &discard).await,
+        ] {
+            assert!(ran.output.contains(told) != ran.messages.contains(told), "{ran:?}");
+            assert!(!ran.output.contains(IBAN) && !ran.messages.contains(IBAN), "{ran:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

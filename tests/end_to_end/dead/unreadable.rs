@@ -4,6 +4,7 @@ use lapin::types::AMQPValue;
 use serde_json::{Value, json};
 use tests::wire::Wire;
 use tests::{Collector, PATIENCE, Publisher, World};
+use tokio::sync::OnceCell;
 use worker::topology::{DEAD, UNROUTABLE, dead_queue};
 
 use super::{dead, deeds, holds, letter, list, put_raw, texts};
@@ -12,14 +13,24 @@ use crate::hostile::{longest_header, padded};
 /// The property flag of a message id.
 const MESSAGE_ID: u16 = 1 << 7;
 
+/// As long as what kills every connection that receives it for the second time: there is room for the broker's header the
+/// first time only. Finding it out takes a while, and it is the same for the whole broker.
+pub(super) async fn deadly(world: &World) -> usize {
+    static DEADLY: OnceCell<usize> = OnceCell::const_new();
+    *DEADLY.get_or_init(|| longest_header(world, true)).await
+}
+
+/// A letter that is as long.
+pub(super) async fn killer(world: &World, publisher: &Publisher, body: &[u8]) {
+    put_raw(publisher, "commissions", body, padded(deadly(world).await)).await;
+}
+
 /// Twelve letters, the fourth and the eighth of which kill every connection that receives them.
-async fn letters(world: &World, publisher: &Publisher) {
-    // With room for the broker's header the first time, and not the second.
-    let padding = longest_header(world, true).await;
+pub(super) async fn letters(world: &World, publisher: &Publisher) {
     for number in 0..12 {
         let body = format!("no JSON {number}");
         match number {
-            3 => put_raw(publisher, "commissions", body.as_bytes(), padded(padding)).await,
+            3 => killer(world, publisher, body.as_bytes()).await,
             7 => {
                 let mut wire = Wire::connect(world);
                 let queue = dead_queue("commissions");

@@ -13,7 +13,7 @@ use worker::dead::Letter;
 use super::Error;
 use super::find::{Chosen, Look, SHORT, Subject};
 use crate::output::Output;
-use crate::{Done, Status};
+use crate::{Done, Status, number};
 
 // Which letters, who does it, and how. Not for clap, which would tell it as what the command is for.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(super) struct Acting {
     #[arg(long, value_name = "NAME")]
     pub(super) actor: Actor,
     /// At most so many a second
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(long, value_name = "N", default_value = "100", value_parser = number::count)]
     pub(super) rate: NonZeroU32,
     /// Change nothing; say what would be done
     #[arg(long)]

@@ -1,16 +1,18 @@
 //! `saldo dead deeds`
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use contract::Actor;
 use ledger::deed::DeedKind;
 use ledger::read::{self, DeedsWanted, RecordedDeed};
 
 use super::find::{self, SHORT};
 use crate::output::Output;
-use crate::{Done, Status, ledger_access, report};
+use crate::{Done, Status, ledger_access, number, report};
 
-const PAGE: usize = 500;
+const PAGE: u32 = 500;
 
 /// Show who did what with dead letters, newest first
 ///
@@ -24,37 +26,42 @@ pub(crate) struct Arguments {
     /// Only what this person did
     #[arg(long, value_name = "NAME")]
     actor: Option<Actor>,
-    /// Only replay, discard or reveal
-    #[arg(long, value_name = "KIND")]
+    /// Only this was done
+    #[arg(long, value_name = "KIND", value_parser = kind())]
     kind: Option<DeedKind>,
     /// Only what was done to this letter: its name, or how it begins
     #[arg(long, value_name = "LETTER", value_parser = find::letter)]
     letter: Option<String>,
     /// Only the first N
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = number::count)]
+    limit: Option<NonZeroU32>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+/// For clap, which offers them.
+fn kind() -> impl TypedValueParser<Value = DeedKind> {
+    PossibleValuesParser::new(DeedKind::ALL.map(DeedKind::as_str)).try_map(|kind| kind.parse())
 }
 
 pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mut Output) -> Done {
     let Arguments { actor, kind, letter, limit, json } = arguments;
     let mut connection = ledger_access::open(config).await?;
     let mut wanted = DeedsWanted { actor, kind, letter, before: None };
-    let (mut left, mut any) = (limit.unwrap_or(usize::MAX), false);
+    let (mut left, mut any) = (limit.map_or(u32::MAX, NonZeroU32::get), false);
     while left > 0 {
         let size = left.min(PAGE);
-        let deeds = read::deeds(&mut connection, &wanted, i64::try_from(size)?).await?;
+        let deeds = read::deeds(&mut connection, &wanted, i64::from(size)).await?;
         any |= !deeds.is_empty();
         if json {
             deeds.iter().try_for_each(|deed| output.json(deed))?;
         } else if !deeds.is_empty() {
             table(&deeds, output)?;
         }
-        left -= deeds.len();
+        left -= size;
         wanted.before = deeds.last().map(|deed| deed.id);
-        if deeds.len() < size {
+        if deeds.len() < size as usize {
             break;
         }
     }

@@ -7,9 +7,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use contract::{Event, Note, notification};
+use contract::{Event, Malformed, MalformedReason, Note, notification};
 use ledger::deed::DeedKind;
-use ledger::read::{self, Outcome as Known};
+use ledger::read::{self, Outcome};
 use ledger::vault::Vault;
 use sqlx::PgConnection;
 use worker::broker::{Address, BrokerError, Outgoing, Publisher, Purpose, connect};
@@ -19,9 +19,10 @@ use super::Error;
 use super::act::{self, Act, Acting, Fate, Particulars, Report};
 use super::body;
 use super::find::{self, Look, Subject};
+use super::standing::{Standing, undecidable};
 use crate::Done;
 use crate::ledger_access::{self, STATEMENT_TIMEOUT};
-use crate::lines::{self, Line};
+use crate::lines::{self, Line, Understood};
 use crate::output::{Output, chain};
 use crate::pace::Pace;
 use crate::settings::{BROKER_TIMEOUT, Settings};
@@ -30,8 +31,8 @@ use crate::settings::{BROKER_TIMEOUT, Settings};
 ///
 /// The ledger is asked first what became of each command. One that was decided after all is told once more: its stored
 /// events are published, then its letter goes. One that was not is thrown away with --undecided only, and one of which
-/// nobody can tell, because its body cannot be read or does not decrypt (payout.keys), with --unread only. Who discards
-/// what, and why, is written down first (`saldo dead deeds`).
+/// nobody can tell, because its body cannot be read, does not decrypt (payout.keys) or is a newer worker's, with --unread
+/// only. Who discards what, and why, is written down first (`saldo dead deeds`).
 ///
 /// The user of broker.url must be allowed to read the queues of dead letters and to write to saldo.events. Letters that no
 /// client can receive are thrown away by the management API (`broker.management_url`). Exit status 1 if a letter stays.
@@ -81,16 +82,14 @@ struct Discard {
     vault: Option<Vault>,
 }
 
-/// What is known of a letter's command.
-enum Standing {
-    /// It was decided, with this content.
-    Decided(Vec<Event>),
-    /// It was not, in words.
-    Undecided(String),
-    /// Nobody can tell, in words.
-    Unread(String),
-    /// It is none: an event, which its publisher stored.
-    Event,
+/// What throwing a letter away takes.
+enum Case {
+    /// Its command was decided, or is an event, which its publisher stored: these are told first.
+    Told(Vec<Event>),
+    /// It was not decided.
+    Undecided,
+    /// Nobody can tell.
+    Unread,
 }
 
 impl Act for Discard {
@@ -102,17 +101,16 @@ impl Act for Discard {
 
     async fn one(&mut self, look: &mut Look, place: (usize, usize)) -> Result<Report, Error> {
         let letter = look.letter(place);
-        let (subject, standing) = self.standing(letter).await?;
-        let (known, events) = match standing {
-            Standing::Event => ("it is an event, which the ledger has".to_owned(), Vec::new()),
-            Standing::Decided(events) => ("it was decided: its events are told once more".to_owned(), events),
-            Standing::Undecided(why) if self.arguments.undecided => (why, Vec::new()),
-            Standing::Unread(why) if self.arguments.unread => (why, Vec::new()),
-            Standing::Undecided(why) => {
-                return Ok(Report::of(letter, Fate::Refused, format!("{why}; --undecided discards it")));
+        let (subject, case, known) = self.case(letter).await?;
+        let events = match case {
+            Case::Told(events) => events,
+            Case::Undecided if self.arguments.undecided => Vec::new(),
+            Case::Unread if self.arguments.unread => Vec::new(),
+            Case::Undecided => {
+                return Ok(Report::of(letter, Fate::Refused, format!("{known}; --undecided discards it")));
             }
-            Standing::Unread(why) => {
-                return Ok(Report::of(letter, Fate::Refused, format!("{why}; --unread discards it")));
+            Case::Unread => {
+                return Ok(Report::of(letter, Fate::Refused, format!("{known}; --unread discards it")));
             }
         };
         let mut report = Report::of(letter, Fate::Possible, known.clone());
@@ -153,48 +151,52 @@ impl Discard {
         }
     }
 
-    /// Asks the inbox; and what the letter says of itself, its body opened where it can be.
-    async fn standing(&mut self, letter: &Letter) -> Result<(Subject, Standing), sqlx::Error> {
+    /// Asks the inbox; and what the letter says of itself, its body opened where it can be. The case also in words.
+    async fn case(&mut self, letter: &Letter) -> Result<(Subject, Case, String), sqlx::Error> {
         if letter.worker() == Some(notification::WORKER) {
-            return Ok((Subject::of(letter), Standing::Event));
+            let known = "it is an event, which the ledger has".to_owned();
+            return Ok((Subject::of(letter), Case::Told(Vec::new()), known));
         }
         let body = match body::open(letter, self.vault.as_ref()) {
             Ok(body) => body,
-            Err(why) => return Ok((Subject::of(letter), Standing::Unread(why))),
+            Err(why) => return Ok((Subject::of(letter), Case::Unread, why)),
         };
-        let subject = Subject::read(&body);
-        let standing = match lines::understand(&body) {
-            Ok(command) => {
-                let known = read::outcome(&mut self.ledger, &command.key).await?;
-                if command.is_secret && self.vault.is_none() {
-                    let why = "whether it is what was decided can be told with payout.keys only";
-                    return Ok((subject, Standing::Unread(why.to_owned())));
-                }
-                let is_it = |content| match &self.vault {
-                    Some(vault) if command.is_secret => vault.is_fingerprint(content, command.content),
-                    _ => content == command.content,
-                };
-                match known {
-                    Known::Decided { content, events } if is_it(content) => Standing::Decided(events),
-                    Known::Decided { .. } => {
-                        Standing::Undecided("its key was decided with other content".to_owned())
-                    }
-                    Known::Parked { deadline, .. } => Standing::Undecided(format!(
-                        "its key is parked, and will be decided without this letter, until {deadline} at the latest"
-                    )),
-                    Known::Unknown => Standing::Undecided("it was never decided".to_owned()),
-                }
+        let (case, known) = match lines::understand(&body) {
+            Ok(command) => self.case_of(&command).await?,
+            Err(malformed) => self.case_of_malformed(&body, &malformed).await?,
+        };
+        Ok((Subject::read(&body), case, known))
+    }
+
+    async fn case_of(&mut self, command: &Understood) -> Result<(Case, String), sqlx::Error> {
+        let standing = Standing::of(&mut self.ledger, command, self.vault.as_ref()).await?;
+        let known = standing.words();
+        let case = match standing {
+            Standing::Decided(events) => Case::Told(events),
+            Standing::Incomparable => Case::Unread,
+            Standing::Parked(_) | Standing::OtherContent | Standing::Unknown => Case::Undecided,
+        };
+        Ok((case, known))
+    }
+
+    /// What no worker of this release decides, its key may have been used all the same.
+    async fn case_of_malformed(
+        &mut self,
+        body: &[u8],
+        malformed: &Malformed,
+    ) -> Result<(Case, String), sqlx::Error> {
+        let Some(key) = Line::new(1, body).key() else {
+            return Ok((Case::Unread, format!("no command can be read from its body ({malformed})")));
+        };
+        let is_used = !matches!(read::outcome(&mut self.ledger, &key).await?, Outcome::Unknown);
+        let why = undecidable(malformed);
+        Ok(match malformed.reason {
+            // By a newer worker, if it knows the type.
+            MalformedReason::UnknownType if is_used => {
+                (Case::Unread, format!("its key was used, perhaps by this command: it {why}"))
             }
-            Err(malformed) => match Line::new(1, &body).key() {
-                None => Standing::Unread(format!("no command can be read from its body ({malformed})")),
-                Some(key) => Standing::Undecided(match read::outcome(&mut self.ledger, &key).await? {
-                    Known::Unknown => format!("it was never decided, and never can be ({malformed})"),
-                    _ => format!(
-                        "its key was used with other content, and its own can never be decided ({malformed})"
-                    ),
-                }),
-            },
-        };
-        Ok((subject, standing))
+            _ if is_used => (Case::Undecided, format!("its key was used with other content, and it {why}")),
+            _ => (Case::Undecided, format!("it was never decided: it {why}")),
+        })
     }
 }

@@ -1,8 +1,10 @@
 //! Which letters: by name, or by what they say of themselves.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use contract::MerchantId;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use contract::{MerchantId, schema};
 use worker::dead::{Access, LONGEST, Letter, MOST_LETTERS, Origin, Walk};
 use worker::management::Management;
 use worker::topology;
@@ -22,11 +24,11 @@ const SHORTEST: usize = 4;
 // documentation, which would stand in the help of every command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Filter {
-    /// Only this worker's, or `unroutable`; can be given several times
-    #[arg(long = "worker", value_name = "NAME", value_parser = place)]
+    /// Only this worker's, or what no queue took; can be given several times
+    #[arg(long = "worker", value_name = "NAME", value_parser = queue())]
     places: Vec<String>,
-    /// Only with this reason, such as not-json, delivery-limit or unroutable; can be given several times
-    #[arg(long = "reason", value_name = "REASON")]
+    /// Only with this reason; can be given several times
+    #[arg(long = "reason", value_name = "REASON", value_parser = PossibleValuesParser::new(Letter::reasons()))]
     reasons: Vec<String>,
     /// Only commands of this type, such as commission.credit; can be given several times
     #[arg(long = "type", value_name = "TYPE", value_parser = name)]
@@ -57,11 +59,13 @@ pub(super) struct Chosen {
     all: bool,
 }
 
-/// For clap: a queue of dead letters, by its worker.
-fn place(text: &str) -> Result<String, String> {
-    places().find(|(name, _)| *name == text).map(|(_, queue)| queue).ok_or_else(|| {
-        format!("expected one of {}", places().map(|(name, _)| name).collect::<Vec<_>>().join(", "))
-    })
+/// For clap, which offers them: a queue of dead letters, by its worker.
+fn queue() -> impl TypedValueParser<Value = String> {
+    let queue = |wanted: String| {
+        let mut places = places();
+        places.find(|(name, _)| *name == wanted).map_or(wanted, |(_, queue)| queue)
+    };
+    PossibleValuesParser::new(places().map(|(name, _)| name)).map(queue)
 }
 
 /// The queues, and what they are called for short.
@@ -128,6 +132,21 @@ impl Filter {
                 .is_none_or(|wanted| subject.merchant.as_deref() == Some(wanted.as_str()))
             && self.older_than.is_none_or(|limit| age(letter).is_some_and(|age| age > limit))
             && self.newer_than.is_none_or(|limit| age(letter).is_some_and(|age| age < limit))
+    }
+
+    /// What to say where no letter fits. A type that nobody knows may be a newer worker's, or a typing error.
+    pub(super) fn nothing_fits(&self) -> String {
+        let known: BTreeSet<_> =
+            schema::all().iter().map(|message| lines::without_version(message.message_type)).collect();
+        let unknown: Vec<_> = self.names.iter().filter(|name| !known.contains(name.as_str())).collect();
+        let none = "there are no such letters";
+        match unknown[..] {
+            [] => none.to_owned(),
+            [name, ..] => format!(
+                "{none}; this release knows no type {name}, but {}",
+                known.into_iter().collect::<Vec<_>>().join(", ")
+            ),
+        }
     }
 
     fn asks_for_age(&self) -> bool {
@@ -207,7 +226,7 @@ impl Look {
             look.status = Status::Bad;
         }
         if look.chosen.is_empty() && look.status == Status::Good {
-            output.message("there are no such letters");
+            output.message(chosen.filter.nothing_fits());
         }
         look
     }

@@ -1,6 +1,7 @@
 //! `saldo dead list`
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use contract::Timestamp;
@@ -10,7 +11,7 @@ use worker::dead::Letter;
 use super::find::{self, Filter, Look, SHORT, Subject};
 use crate::output::Output;
 use crate::settings::Settings;
-use crate::{Done, report};
+use crate::{Done, number, report};
 
 /// List dead letters, queue by queue, the longest dead first
 ///
@@ -26,8 +27,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     filter: Filter,
     /// Only the first N
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = number::count)]
+    limit: Option<NonZeroU32>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -112,11 +113,12 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let access = find::access(&mut settings);
     settings.finish()?;
     let look = Look::at(&access, &filter, output).await;
-    let letters = look.chosen.iter().take(limit.unwrap_or(usize::MAX)).map(|place| look.letter(*place));
+    let limit = limit.map_or(usize::MAX, |limit| limit.get() as usize);
+    let letters = look.chosen.iter().take(limit).map(|place| look.letter(*place));
     let rows: Vec<Row<'_>> = letters.map(Row::of).collect();
     let shown = show(&rows, json, output);
     if rows.is_empty() {
-        output.message("there are no such letters");
+        output.message(filter.nothing_fits());
     }
     let status = look.close(output).await;
     shown?;

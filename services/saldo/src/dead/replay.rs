@@ -10,11 +10,12 @@
 
 use std::path::Path;
 
-use contract::{MalformedReason, notification};
+use contract::notification;
 use ledger::deed::DeedKind;
 use ledger::vault::Vault;
 use sqlx::PgConnection;
-use worker::dead::{Letter, Origin};
+use worker::dead::{Access, Letter, Origin};
+use worker::management::Routes;
 use worker::submit::{Command, Submission, Submitter};
 use worker::topology;
 
@@ -22,28 +23,33 @@ use super::Error;
 use super::act::{self, Act, Acting, Fate, Particulars, Report};
 use super::body::{self, Body};
 use super::find::{self, Look, Subject};
+use super::standing::{Standing, undecidable};
 use crate::Done;
 use crate::ledger_access::{self, STATEMENT_TIMEOUT};
-use crate::lines::{self, Line};
+use crate::lines::{self, Understood};
 use crate::output::{Output, chain};
 use crate::pace::Pace;
 use crate::settings::{BROKER_TIMEOUT, Settings};
 
-/// AMQP's longest routing key or message id, in bytes.
+/// AMQP's longest message id, in bytes.
 const MAX_SHORT: usize = 255;
 
 /// Publish the commands of dead letters once more, and take the letters out of their queues
 ///
 /// For commands whose cause of death was mended. Each goes to the exchange saldo.commands as it was published, and its
-/// letter is taken out when a queue has it; a command that was decided meanwhile is not decided twice. Who replays what is
-/// written down first (`saldo dead deeds`).
+/// letter is taken out when a queue has it; a command that was decided meanwhile is not decided twice: it is said when it
+/// was, and its events are told once more. Who replays what is written down first (`saldo dead deeds`).
 ///
-/// A letter stays, and it is said why, where replaying it would do nothing or too much: its body is malformed, withheld or
-/// does not decrypt (payout.keys), no worker takes its routing key, the broker gave it up, so that nobody knows this key,
-/// or its command needs the broker user who published it and that is not the user of broker.url. Events of the notifier are not replayed: it finds them in the ledger.
+/// A letter stays, and it is said why, where replaying it would do nothing or too much: its body is malformed, of a type
+/// that this release does not know, withheld or does not decrypt (payout.keys), its key was used with other content, no
+/// worker takes its routing key, the broker gave it up, so that nobody knows this key, or its command needs the broker user
+/// who published it and that is not the user of broker.url. Events of the notifier are not replayed: it finds them in the
+/// ledger.
 ///
-/// The user of broker.url must be allowed to read the queues of dead letters and to write to saldo.commands. Exit status 1
-/// if a letter stays.
+/// The user of broker.url must be allowed to read the queues of dead letters and to write to saldo.commands. Where
+/// `broker.management_url` is set it is looked first whether the workers' queues are bound. Where it is not, nobody can tell
+/// a command that no queue is bound for from one that is taken: the broker confirms both, and the first is in
+/// saldo.unroutable then, in place of its letter. Exit status 1 if a letter stays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   saldo dead replay --reason culprit --newer-than 1d --actor anna --dry-run
@@ -66,19 +72,38 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let replay = Replay {
         ledger: ledger_access::connect(database).await?,
         submitter: Submitter::connect(&access.broker, "saldo dead replay", BROKER_TIMEOUT).await?,
+        routes: routes(&access).await?,
         operator: access.broker.user().to_owned(),
         pace: Pace::new(arguments.acting.rate),
         vault,
         arguments,
     };
     let look = Look::chosen(&access, &replay.arguments.acting.chosen, output).await;
+    if replay.routes.is_none() && !look.chosen.is_empty() {
+        output.message(
+            "whether the workers' queues are bound is not looked at (broker.management_url is not set): a command that \
+             none is bound for comes back to saldo.unroutable",
+        );
+    }
     act::all(replay, look, output).await
+}
+
+async fn routes(access: &Access) -> Result<Option<Routes>, Error> {
+    let Some(management) = &access.management else { return Ok(None) };
+    match management.routes().await {
+        Ok(routes) => Ok(Some(routes)),
+        Err(error) => {
+            Err(format!("the bindings of the workers' queues are not known: {}", chain(&error)).into())
+        }
+    }
 }
 
 struct Replay {
     arguments: Arguments,
     ledger: PgConnection,
     submitter: Submitter,
+    /// Where commands get to; `None`: nobody knows.
+    routes: Option<Routes>,
     /// The user of `broker.url`.
     operator: String,
     pace: Pace,
@@ -94,10 +119,21 @@ impl Act for Replay {
 
     async fn one(&mut self, look: &mut Look, place: (usize, usize)) -> Result<Report, Error> {
         let letter = look.letter(place);
-        let (body, plan) = match self.plan(letter) {
+        let (body, command, mut plan) = match self.plan(letter) {
             Ok(planned) => planned,
             Err(why) => return Ok(Report::of(letter, Fate::Refused, why)),
         };
+        let standing = Standing::of(&mut self.ledger, &command, self.vault.as_ref()).await?;
+        match standing {
+            Standing::Unknown => {}
+            Standing::OtherContent => {
+                let why = format!("{}; publish it under another id", standing.words());
+                return Ok(Report::of(letter, Fate::Refused, why));
+            }
+            Standing::Decided(_) | Standing::Parked(_) | Standing::Incomparable => {
+                plan.known = Some(standing.words());
+            }
+        }
         let note = plan.note();
         let mut report = Report::of(letter, Fate::Possible, note.clone());
         report.routing_key = Some(plan.routing_key.clone());
@@ -137,15 +173,34 @@ impl Act for Replay {
 }
 
 impl Replay {
-    fn plan<'l>(&self, letter: &'l Letter) -> Result<(Body<'l>, Plan), String> {
+    /// How a letter's command goes out, whatever became of it; or why it does not.
+    fn plan<'l>(&self, letter: &'l Letter) -> Result<(Body<'l>, Understood, Plan), String> {
         if letter.worker() == Some(notification::WORKER) {
             return Err(
                 "it is an event, not a command; the notifier finds in the ledger what it told of".to_owned()
             );
         }
         let body = body::open(letter, self.vault.as_ref())?;
-        let plan = Plan::of(letter, &body, &self.operator, self.arguments.as_myself)?;
-        Ok((body, plan))
+        let command =
+            lines::understand(&body).map_err(|malformed| format!("it {}", undecidable(&malformed)))?;
+        let plan = Plan::of(letter, &command, &self.operator, self.arguments.as_myself)?;
+        self.check_route(&plan.routing_key)?;
+        Ok((body, command, plan))
+    }
+
+    /// The broker confirms what no queue is bound for, because the alternate exchange takes it.
+    fn check_route(&self, routing_key: &str) -> Result<(), String> {
+        let Some(worker) = topology::taken_by(routing_key) else {
+            return Err("no worker takes its routing key: it would come back to saldo.unroutable".to_owned());
+        };
+        match &self.routes {
+            Some(routes) if !routes.lead_to(worker, routing_key) => Err(format!(
+                "{} is not bound to saldo.commands for its routing key, so that it would come back to saldo.unroutable; \
+                 run `saldo topology apply`, then this again",
+                topology::queue(worker)
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -157,50 +212,35 @@ struct Plan {
     by_its_body: bool,
     /// The operator commands it, in the place of somebody else or of nobody known.
     as_myself: bool,
+    /// What the ledger has of it already.
+    known: Option<String>,
 }
 
 impl Plan {
     /// What a worker would make of it is asked here first, so that nothing goes round in circles.
-    fn of(letter: &Letter, body: &[u8], operator: &str, as_myself: bool) -> Result<Self, String> {
-        let (asked, needs_user) = match lines::understand(body) {
-            Ok(command) => (Some(command.routing_key), command.needs_user),
-            // A worker that is newer than this program may know it, and may need a user.
-            Err(unknown) if unknown.reason == MalformedReason::UnknownType => {
-                (Line::new(1, body).routing_key, true)
-            }
-            Err(malformed) => {
-                return Err(format!("its body can never be decided ({malformed}); publish a better one"));
-            }
-        };
-        if letter.origin == Origin::Worker
-            && letter.dead.reason.as_deref() == Some(MalformedReason::IdempotencyConflict.code())
-        {
-            return Err("its key was used with other content; publish it under another id".to_owned());
-        }
-        let Some(asked) = asked else { return Err("no routing key can be read from its body".to_owned()) };
+    fn of(letter: &Letter, command: &Understood, operator: &str, as_myself: bool) -> Result<Self, String> {
+        let asked = &command.routing_key;
         let delivered = match (&letter.routing_key, letter.origin) {
             (Some(key), _) => key,
-            (None, Origin::Broker) => &asked,
+            (None, Origin::Broker) => asked,
             (None, _) => {
                 return Err(
                     "it was not published to saldo.commands, so that nobody has asked whether its publisher may".to_owned()
                 );
             }
         };
-        if *delivered != asked {
+        if delivered != asked {
             return Err("it was published with another routing key than its body asks for".to_owned());
         }
-        if delivered.len() > MAX_SHORT || topology::taken_by(delivered).is_none() {
-            return Err("no worker takes its routing key: it would come back to saldo.unroutable".to_owned());
-        }
-        if letter.routing_key.is_none() && !as_myself {
+        let by_its_body = letter.routing_key.is_none();
+        if by_its_body && !as_myself {
             return Err(format!(
                 "the broker gave it up, and nobody knows with which routing key it was published; --as-myself \
                  publishes it as {operator}'s own, with {asked}"
             ));
         }
-        let same = letter.user.as_deref() == Some(operator);
-        if needs_user && !same && !as_myself {
+        let needs_another = command.needs_user && letter.user.as_deref() != Some(operator);
+        if needs_another && !as_myself {
             return Err(match &letter.user {
                 Some(user) => format!(
                     "it needs the broker user who published it, {user}, and would go out as {operator}; --as-myself \
@@ -212,20 +252,23 @@ impl Plan {
                 ),
             });
         }
-        let by_its_body = letter.routing_key.is_none();
         Ok(Self {
             routing_key: delivered.clone(),
             by_its_body,
-            as_myself: by_its_body || (needs_user && !same),
+            as_myself: by_its_body || needs_another,
+            known: None,
         })
     }
 
+    /// What there is to say of it, to the operator and in what is recorded.
     fn note(&self) -> Option<String> {
         let notes = [
-            (self.as_myself, "as the operator's own command"),
-            (self.by_its_body, "with the routing key that its body asks for; which one it had is not known"),
+            self.as_myself.then_some("as the operator's own command"),
+            self.by_its_body
+                .then_some("with the routing key that its body asks for; which one it had is not known"),
+            self.known.as_deref(),
         ];
-        let notes: Vec<&str> = notes.into_iter().filter_map(|(holds, note)| holds.then_some(note)).collect();
+        let notes: Vec<&str> = notes.into_iter().flatten().collect();
         (!notes.is_empty()).then(|| notes.join("; "))
     }
 }

@@ -8,11 +8,13 @@ use ledger::vault::Vault;
 use serde::Serialize;
 use serde_json::Value;
 use worker::dead::Letter;
+use zeroize::Zeroizing;
 
 use super::Error;
 use super::act::{self, Particulars};
 use super::body::{self, Body};
 use super::find::{self, Filter, Look, Subject};
+use super::indent;
 use super::list::Row;
 use crate::ledger_access::{self, STATEMENT_TIMEOUT};
 use crate::output::Output;
@@ -133,20 +135,20 @@ fn print(
         return Ok(());
     }
     let Value::Object(fields) = serde_json::to_value(&row)? else { return Ok(()) };
-    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+    // Whether a body is withheld is read as whether it is kept from view: what is said of the body says that.
+    let is_shown = |name: &str, value: &Value| !value.is_null() && (name != "withheld" || *value == true);
+    for (name, value) in fields.iter().filter(|(name, value)| is_shown(name, value)) {
         field(&name.replace('_', " "), value, output)?;
     }
     for (name, value) in &letter.headers {
         field(&format!("header {name}"), value, output)?;
     }
-    match (text, body) {
-        (Err(why), _) => output.line(report::visible(&format!("body: {why}")))?,
-        // Not taken apart: what is decrypted would be left behind in pieces.
-        (Ok(text), Ok(Body::Opened(_))) => lines(text, output)?,
-        (Ok(text), _) => match serde_json::from_str::<Value>(text) {
-            Ok(document) => lines(&serde_json::to_string_pretty(&document)?, output)?,
-            Err(_) => lines(text, output)?,
-        },
+    match text {
+        Err(why) => output.line(report::visible(&format!("body: {why}")))?,
+        Ok(text) => {
+            output.line("")?;
+            indent::lines(text, |line| output.line(Zeroizing::new(report::visible(line)).as_str()))?;
+        }
     }
     Ok(())
 }
@@ -156,9 +158,4 @@ fn field(name: &str, value: &Value, output: &mut Output) -> std::io::Result<()> 
     let shown: String = text.chars().take(HEADER).collect();
     let rest = if shown.len() < text.len() { "…" } else { "" };
     output.line(report::visible(&format!("{name}: {shown}{rest}")))
-}
-
-fn lines(text: &str, output: &mut Output) -> std::io::Result<()> {
-    output.line("")?;
-    text.lines().try_for_each(|line| output.line(report::visible(line)))
 }

@@ -22,6 +22,9 @@ pub enum DeedKind {
 }
 
 impl DeedKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Replay, Self::Discard, Self::Reveal];
+
     /// The word for it, in the database and for people.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +39,7 @@ impl std::str::FromStr for DeedKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Replay, Self::Discard, Self::Reveal]
+        Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| "expected replay, discard or reveal".to_owned())

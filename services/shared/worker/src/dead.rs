@@ -78,9 +78,27 @@ pub enum WalkError {
         "{0}: holds more than {MOST_LETTERS} letters, one of which no client can receive; take some out by other means"
     )]
     TooMany(String),
+    /// It may be one or the other, and only the beginnings are known.
+    #[error(
+        "{0}: another letter that no client can receive is as long and begins alike; take them out by other means"
+    )]
+    Ambiguous(String),
+    /// It could be taken by mistake, and the management API would not take it back.
+    #[error(
+        "{0}: another letter that no client can receive is too long to be put back if it is taken by mistake"
+    )]
+    TooLong(String),
     /// Another letter was taken than the one that was meant; it is in its queue again.
     #[error("{0}: another letter had come first, and was put back at the end of the queue; try again")]
     TookAnother(String),
+    /// Another letter was taken than the one that was meant, and is gone.
+    #[error("{queue}: another letter had come first, and could not be put back: it is lost")]
+    Lost {
+        /// Where it was.
+        queue: String,
+        /// Why.
+        source: ManagementError,
+    },
     /// Its channel is gone, or it is none that is held.
     #[error("{0}: the letter is no longer held")]
     NotHeld(String),
@@ -140,6 +158,7 @@ struct Kept {
     letters: Vec<Letter>,
     /// Of each letter, where it is, and what its content is.
     held: Vec<(Held, [u8; 16])>,
+    /// How many have this name.
     twins: HashMap<[u8; 16], u32>,
     bytes: u64,
     partial: bool,
@@ -148,11 +167,24 @@ struct Kept {
 impl Kept {
     fn add(&mut self, queue: &str, seen: Seen, held: Held) {
         let content = seen.content(queue);
-        let twins = self.twins.entry(content).or_default();
+        let name = seen.name(content);
+        let twins = self.twins.entry(name).or_default();
         self.bytes += seen.bytes();
-        self.letters.push(seen.letter(queue, content, *twins));
+        self.letters.push(seen.letter(queue, name, *twins));
         self.held.push((held, content));
         *twins += 1;
+    }
+
+    /// The places of letters that nobody can receive.
+    fn queued(&self) -> impl Iterator<Item = usize> {
+        (0..).zip(&self.held).filter(|(_, (held, _))| matches!(held, Held::Queued)).map(|(place, _)| place)
+    }
+
+    /// Whether another letter that nobody can receive might be this one, of which only the beginning is here.
+    fn is_ambiguous(&self, place: usize) -> bool {
+        let content = self.held[place].1;
+        !self.letters[place].is_whole()
+            && self.queued().any(|other| other != place && self.held[other].1 == content)
     }
 
     fn is_full(&self) -> bool {
@@ -218,7 +250,7 @@ impl Walk {
     pub async fn take_out(&mut self, place: usize) -> Result<(), WalkError> {
         match self.kept.held.get(place) {
             Some((Held::By(holder, tag), _)) => self.holders[*holder].ack(&self.queue, *tag).await?,
-            Some((Held::Queued, content)) => self.take_queued(*content).await?,
+            Some((Held::Queued, _)) => self.take_queued(place).await?,
             Some((Held::Gone, _)) | None => return Err(WalkError::NotHeld(self.queue.clone())),
         }
         self.kept.held[place].0 = Held::Gone;

@@ -22,11 +22,13 @@ mod bindings;
 mod messages;
 mod nodes;
 mod queues;
+mod routes;
 mod users;
 
 pub(crate) use messages::Peeked;
 pub use nodes::{ConnectionState, Node};
 pub use queues::{QueueState, Waited};
+pub use routes::Routes;
 pub use users::{Standing, StoredPassword, standing};
 
 /// For one request.

@@ -61,13 +61,21 @@ pub fn workers() -> impl Iterator<Item = &'static str> {
 /// The worker whose queue takes commands with this routing key; `None`: no queue does, and they are confirmed all the
 /// same, because [`UNROUTABLE`] takes them.
 pub fn taken_by(routing_key: &str) -> Option<&'static str> {
-    let words: Vec<&str> = routing_key.split('.').collect();
-    let bound = |pattern: &&str| matches(&pattern.split('.').collect::<Vec<_>>(), &words);
     let mut takers = WORKERS.iter().filter(|consumer| consumer.exchange == COMMANDS);
+    let bound = |pattern: &&str| takes(pattern, routing_key);
     takers.find(|consumer| consumer.routing.iter().any(bound)).map(|consumer| consumer.worker)
 }
 
-/// As a topic exchange compares: `*` is one word, `#` any number of them.
+/// Whether a binding with this pattern takes a routing key, as a topic exchange compares them.
+pub(crate) fn takes(pattern: &str, routing_key: &str) -> bool {
+    matches(&words(pattern), &words(routing_key))
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split('.').collect()
+}
+
+/// `*` is one word, `#` any number of them.
 fn matches(pattern: &[&str], words: &[&str]) -> bool {
     match (pattern, words) {
         ([], words) => words.is_empty(),

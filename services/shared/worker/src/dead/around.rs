@@ -83,30 +83,36 @@ impl Walk {
         Ok(None)
     }
 
-    /// Takes a letter out that nobody can receive. The letters before it are first brought behind it; a letter that is
-    /// another one all the same, because somebody interfered, is put back.
-    pub(super) async fn take_queued(&self, content: [u8; 16]) -> Result<(), WalkError> {
+    /// Takes a letter out that nobody can receive, by its place. The letters before it are first brought behind it; a letter
+    /// that is another one all the same, because somebody interfered, is put back. Nothing is taken unless that is possible.
+    pub(super) async fn take_queued(&self, place: usize) -> Result<(), WalkError> {
         let disturbed = || WalkError::Disturbed(self.queue.clone());
         let Some(management) = &self.access.management else { return Err(disturbed()) };
+        if self.kept.is_ambiguous(place) {
+            return Err(WalkError::Ambiguous(self.queue.clone()));
+        }
+        let content = self.kept.held[place].1;
         let is_meant = |peeked: &Peeked| Seen::from(peeked).content(&self.queue) == content;
-        let queued = self.kept.held.iter().filter(|(held, _)| matches!(held, Held::Queued)).count();
         let all = self.holders[0].ready(&self.queue).await?;
-        let first = management.peek(&self.queue, queued, BEGINNING).await?;
+        let first = management.peek(&self.queue, self.kept.queued().count(), BEGINNING).await?;
         let before = first.iter().position(is_meant).ok_or_else(disturbed)?;
         self.wait_for(all).await?;
         if before > 0 {
             management.peek(&self.queue, before, 1).await?;
             self.wait_for(all).await?;
         }
-        for peeked in &first {
-            management.check_put_back(peeked).await?;
+        if first.iter().any(|peeked| !is_meant(peeked) && peeked.payload_bytes > Peeked::LONGEST) {
+            return Err(WalkError::TooLong(self.queue.clone()));
         }
+        management.check_put_back(&first).await?;
         let taken = management.take_first(&self.queue).await?.ok_or_else(disturbed)?;
         if is_meant(&taken) {
             return Ok(());
         }
-        management.put_back(&self.queue, &taken).await?;
-        Err(WalkError::TookAnother(self.queue.clone()))
+        match management.put_back(&self.queue, &taken).await {
+            Ok(()) => Err(WalkError::TookAnother(self.queue.clone())),
+            Err(source) => Err(WalkError::Lost { queue: self.queue.clone(), source }),
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use contract::{LengthPrefixed, Timestamp};
+use contract::{LengthPrefixed, MalformedReason, Timestamp};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable};
 use serde_json::{Map, Value};
@@ -19,14 +19,25 @@ use crate::management::Peeked;
 use crate::topology::{self, DEAD};
 use crate::watch::DeadLetter;
 
-/// What the broker adds to what it hands out, anew each time.
-const COUNTERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
-
-/// As much of a body is listed by the management API, and is in a letter's name: a few thousand of them fit into memory, and
-/// few commands are longer.
+/// As much of a body is listed by the management API: a few thousand of them fit into memory, and few commands are longer.
 pub(super) const BEGINNING: usize = 8 * 1024;
 
-/// What names a letter: a hash over its queue and what it holds, the same as often as one looks.
+/// The headers that are in a letter's name: all that a worker writes.
+const NAMING: [&str; 7] = [
+    DeadLetter::REASON,
+    DeadLetter::DETAIL,
+    DeadLetter::ROUTING_KEY,
+    DeadLetter::USER,
+    DeadLetter::DEAD_AT,
+    DeadLetter::KEY_ID,
+    DeadLetter::BODY_WITHHELD,
+];
+
+/// What names a letter: a hash over its queue and what it holds, the same as often as one looks. Of letters that are alike
+/// in all of that it does not matter which is meant; the later ones have a name by their place among them.
+///
+/// A letter of more than 8 KiB that no client can receive, or can no longer, is named after its beginning and its length:
+/// [`crate::dead::WalkError::Ambiguous`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LetterId(pub [u8; 16]);
 
@@ -158,24 +169,31 @@ impl From<&Peeked> for Seen {
 
 impl Seen {
     /// A hash over what stays the same between two looks, over AMQP and HTTP alike: of a long body its beginning and
-    /// its length.
+    /// its length. Two letters can have the same one.
     pub(super) fn content(&self, queue: &str) -> [u8; 16] {
         let beginning = &self.body[..self.body.len().min(BEGINNING)];
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let header = |name: &str| self.headers.get(name).map(Value::to_string).unwrap_or_default();
-        LengthPrefixed::new()
+        let headers = NAMING.iter().fold(LengthPrefixed::new(), |hash, name| hash.part(header(name)));
+        headers
             .part(queue)
             .part(&self.exchange)
             .part(&self.routing_key)
             .part(text(&self.message_id))
             .part(text(&self.correlation_id))
             .part(text(&self.user))
-            .part(header(DeadLetter::REASON))
-            .part(header(DeadLetter::ROUTING_KEY))
-            .part(header(DeadLetter::DEAD_AT))
+            .part(text(&self.content_type))
             .part(self.bytes.to_be_bytes())
             .part(beginning)
             .finish_short()
+    }
+
+    /// What it is called, with this content: after all of its body, as far as that is here.
+    pub(super) fn name(&self, content: [u8; 16]) -> [u8; 16] {
+        if self.body.len() <= BEGINNING {
+            return content;
+        }
+        LengthPrefixed::new().part(content).part(&self.body).finish_short()
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -194,11 +212,11 @@ impl Seen {
         }
     }
 
-    /// The letter, which is the one after `twins` of the same content in its queue.
-    pub(super) fn letter(mut self, queue: &str, content: [u8; 16], twins: u32) -> Letter {
+    /// The letter, which is the one after `twins` of the same name in its queue.
+    pub(super) fn letter(mut self, queue: &str, name: [u8; 16], twins: u32) -> Letter {
         let id = match twins {
-            0 => content,
-            twins => LengthPrefixed::new().part(content).part(twins.to_be_bytes()).finish_short(),
+            0 => name,
+            twins => LengthPrefixed::new().part(name).part(twins.to_be_bytes()).finish_short(),
         };
         let origin = self.origin(queue);
         let text = |name: &str| self.headers.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -234,7 +252,7 @@ impl Seen {
             }
         }
         dead.body = self.body;
-        self.headers.retain(|name, _| !COUNTERS.contains(&name.as_str()));
+        self.headers.retain(|name, _| !Peeked::COUNTERS.contains(&name.as_str()));
         Letter {
             id: LetterId(id),
             queue: queue.to_owned(),
@@ -258,6 +276,14 @@ impl Letter {
     pub const UNROUTABLE: &'static str = "unroutable";
     /// The reason of what was put into a queue of dead letters by a publisher.
     pub const STRAY: &'static str = "stray";
+    /// The reasons of what the broker dead-letters, with its underscores as hyphens.
+    pub const BROKERS: [&'static str; 4] = ["delivery-limit", "rejected", "expired", "maxlen"];
+
+    /// All reasons that a letter can have, unless somebody forges one or a worker is newer than this program.
+    pub fn reasons() -> impl Iterator<Item = &'static str> {
+        let workers = MalformedReason::ALL.into_iter().map(MalformedReason::code);
+        workers.chain(Self::BROKERS).chain([Self::UNROUTABLE, Self::STRAY])
+    }
 
     /// Whose letter it is; `None`: no worker has had it.
     pub fn worker(&self) -> Option<&'static str> {
@@ -338,10 +364,13 @@ mod tests {
         delivery.into()
     }
 
+    fn named(message: Seen, queue: &str) -> Letter {
+        let name = message.name(message.content(queue));
+        message.letter(queue, name, 0)
+    }
+
     fn letter(exchange: &str, key: &str, queue: &str, headers: &Value) -> Letter {
-        let message = message(exchange, key, headers);
-        let content = message.content(queue);
-        message.letter(queue, content, 0)
+        named(message(exchange, key, headers), queue)
     }
 
     fn claims() -> Value {
@@ -394,6 +423,38 @@ mod tests {
         let content = twin.content(&queue);
         assert_ne!(twin.letter(&queue, content, 1).id, one.id);
         assert_ne!(letter(DEAD, "other", &queue, &claims()).id, one.id);
+    }
+
+    #[test]
+    fn letters_that_differ_in_anything_have_names_that_differ() {
+        let queue = dead_queue("commissions");
+        let with = |change: &dyn Fn(&mut Seen)| {
+            let mut message = message(DEAD, &queue, &claims());
+            message.body = vec![b'x'; 3 * BEGINNING];
+            message.bytes = message.body.len() as u64;
+            change(&mut message);
+            named(message, &queue).id
+        };
+        let header = |name: &'static str| {
+            with(&|message| {
+                message.headers.insert(name.to_owned(), "other".into());
+            })
+        };
+        let mut ids = vec![
+            with(&|_| {}),
+            with(&|message| message.body[0] = b'y'),
+            with(&|message| message.body[BEGINNING] = b'y'),
+            with(&|message| message.body[3 * BEGINNING - 1] = b'y'),
+            with(&|message| message.content_type = Some("text/plain".to_owned())),
+            with(&|message| message.message_id = Some("m".to_owned())),
+            with(&|message| message.correlation_id = Some("m".to_owned())),
+            with(&|message| message.user = None),
+        ];
+        ids.extend(NAMING.map(header));
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
     }
 
     #[test]

@@ -2,16 +2,34 @@
 //!
 //! [`Management::peek`] takes messages from the head of a queue and returns them: they are then behind all that were
 //! returned before, and before all that were never handed out. [`Management::take_first`] takes one for good, whichever
-//! it is: a crash right after it has lost that message.
+//! it is: a crash right after it has lost that message. One that was not meant is published to the same queue again by
+//! [`Management::put_back`], with its body, its headers and its properties but those by which it would go elsewhere or vanish.
+//! Three things it does not have any more: its place; the user for whom the broker vouched, which the API says of its own
+//! only (a worker's letter has it in a header); and, if it is a stray, the routing key that it was published with, so that it
+//! can be thrown away and not replayed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use tokio::time::sleep;
 
 use super::{Management, ManagementError};
 use crate::topology::{DEAD, PROBE};
+
+/// The default exchange, which leads to the queue of the routing key's name.
+const DEFAULT: &str = "amq.default";
+
+/// By each way. What was taken by mistake is nowhere else: putting it back is worth several tries, and having it twice is
+/// better than not having it.
+const TRIES: usize = 3;
+
+/// Between them.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A message as the API shows it. Texts that are no UTF-8 have lost what makes them so.
 #[derive(Clone, Deserialize)]
@@ -26,14 +44,36 @@ pub(crate) struct Peeked {
 }
 
 impl Peeked {
+    /// What the broker adds to what it hands out, anew each time.
+    pub(crate) const COUNTERS: [&str; 2] = ["x-delivery-count", "x-acquired-count"];
+
+    /// In bytes: a longer body, in base64 and beside its headers, might be more than the API reads of a request (10 MB, or
+    /// what it is configured to). Commands are far shorter.
+    pub(crate) const LONGEST: u64 = 1024 * 1024;
+
     /// The body, as much of it as was asked for.
     pub(crate) fn body(&self) -> Vec<u8> {
         STANDARD.decode(&self.payload).unwrap_or_default()
     }
 
-    /// The exchange that leads to its queue, and nowhere else.
-    fn way_back(&self) -> &str {
-        if self.exchange == DEAD { DEAD } else { "amq.default" }
+    /// The exchanges that lead to its queue and nowhere else: the one it came by, where that is one; and the one that always
+    /// is, by which a worker's letter is a stray.
+    fn ways_back(&self) -> &'static [&'static str] {
+        if self.exchange == DEAD { &[DEAD, DEFAULT] } else { &[DEFAULT] }
+    }
+
+    /// Its properties without those by which it would be refused, go elsewhere with the rights of the API's user, or vanish,
+    /// and without what the broker has counted.
+    fn own_properties(&self) -> Map<String, Value> {
+        let mut properties = self.properties.as_object().cloned().unwrap_or_default();
+        for name in ["user_id", "expiration", "reply_to"] {
+            properties.remove(name);
+        }
+        if let Some(headers) = properties.get_mut("headers").and_then(Value::as_object_mut) {
+            let is_foreign = |name: &str| ["CC", "BCC"].contains(&name) || Self::COUNTERS.contains(&name);
+            headers.retain(|name, _| !is_foreign(name));
+        }
+        properties
     }
 }
 
@@ -64,58 +104,73 @@ impl Management {
         Ok(self.messages(queue, &wanted).await?.pop())
     }
 
-    /// Whether the API's user may put back what was taken: nothing is to be taken before that is known.
+    /// Whether the API's user may put back any of these: nothing is to be taken before that is known.
     ///
     /// # Errors
     /// It may not, or the API cannot be used.
-    pub(crate) async fn check_put_back(&self, message: &Peeked) -> Result<(), ManagementError> {
-        // Nobody has such a queue, so that nothing becomes of it.
-        let body = json!({
-            "properties": {}, "routing_key": PROBE, "payload": "", "payload_encoding": "base64",
-        });
-        let exchange = message.way_back();
-        let path = ["exchanges", &self.vhost, exchange, "publish"];
-        match self.request(Method::POST, &path, None, Some(&body)).await?.status() {
-            StatusCode::OK => Ok(()),
-            status => Err(ManagementError::Unexpected {
-                object: format!("the right to write {exchange}, by which a letter would be put back"),
-                status,
-            }),
+    pub(crate) async fn check_put_back(&self, messages: &[Peeked]) -> Result<(), ManagementError> {
+        let ways: BTreeSet<_> = messages.iter().flat_map(Peeked::ways_back).collect();
+        for exchange in ways {
+            // Nobody has such a queue, so that nothing becomes of it.
+            let answer = self.publish(exchange, PROBE, &Map::new(), "").await?;
+            if answer.status() != StatusCode::OK {
+                let object = format!("the right to write {exchange}, by which a letter would be put back");
+                return Err(ManagementError::Unexpected { object, status: answer.status() });
+            }
         }
+        Ok(())
     }
 
-    /// Publishes what was taken to the same queue, through the exchange it came by where that leads nowhere else. As
-    /// whom it was published the API's user can say of itself only: that is left out where it is refused.
+    /// Publishes what was taken to the same queue.
     ///
     /// # Errors
     /// The API cannot be used, or the message went to no queue.
     pub(crate) async fn put_back(&self, queue: &str, message: &Peeked) -> Result<(), ManagementError> {
-        let path = ["exchanges", &self.vhost, message.way_back(), "publish"];
-        let mut properties = message.properties.clone();
-        if let Some(known) = properties.as_object_mut() {
-            // By these it would go elsewhere, with the rights of the API's user, or vanish.
-            for name in ["expiration", "reply_to"] {
-                known.remove(name);
+        let properties = message.own_properties();
+        let tries = message.ways_back().iter().flat_map(|exchange| [exchange; TRIES]);
+        let mut put = Ok(());
+        for (number, exchange) in tries.enumerate() {
+            if number > 0 {
+                sleep(PAUSE).await;
             }
-            if let Some(headers) = known.get_mut("headers").and_then(Value::as_object_mut) {
-                headers.retain(|name, _| name != "CC" && name != "BCC");
-            }
-        }
-        loop {
-            let body = json!({
-                "properties": if properties.is_object() { properties.clone() } else { json!({}) },
-                "routing_key": queue, "payload": message.payload, "payload_encoding": "base64",
-            });
-            let answer = self.request(Method::POST, &path, None, Some(&body)).await?;
-            let status = answer.status();
-            let answer: Value = answer.json().await.unwrap_or_default();
-            if answer["routed"] == true {
-                return Ok(());
-            }
-            if properties.as_object_mut().and_then(|known| known.remove("user_id")).is_none() {
-                return Err(ManagementError::Unexpected { object: format!("a message for {queue}"), status });
+            put = self.route(exchange, queue, &properties, &message.payload).await;
+            if put.is_ok() {
+                break;
             }
         }
+        put
+    }
+
+    /// Publishes to a queue.
+    async fn route(
+        &self,
+        exchange: &str,
+        queue: &str,
+        properties: &Map<String, Value>,
+        payload: &str,
+    ) -> Result<(), ManagementError> {
+        let answer = self.publish(exchange, queue, properties, payload).await?;
+        let status = answer.status();
+        let answer: Value = answer.json().await.unwrap_or_default();
+        if answer["routed"] == true {
+            return Ok(());
+        }
+        Err(ManagementError::Unexpected { object: format!("a message for {queue} by {exchange}"), status })
+    }
+
+    async fn publish(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        properties: &Map<String, Value>,
+        payload: &str,
+    ) -> Result<Response, ManagementError> {
+        let path = ["exchanges", &self.vhost, exchange, "publish"];
+        let body = json!({
+            "properties": properties, "routing_key": routing_key, "payload": payload,
+            "payload_encoding": "base64",
+        });
+        self.request(Method::POST, &path, None, Some(&body)).await
     }
 
     async fn messages(&self, queue: &str, wanted: &Value) -> Result<Vec<Peeked>, ManagementError> {
