@@ -7,17 +7,18 @@ use ledger::inspect;
 use sqlx::PgConnection;
 use worker::management::Management;
 
-use super::broker::unanswered;
-use super::database;
+use super::broker::{NO_MANAGEMENT, unanswered};
+use super::database::{self, NO_DATABASE};
 use super::finding::Finding;
 
-const ABOUT: &str = "clock";
+pub(super) const ABOUT: &str = "clock";
 
 /// Clocks that are kept by NTP are within milliseconds; nothing here depends on less than seconds.
 const TOLERANCE: Duration = Duration::from_secs(5);
 
-/// The broker tells its time in HTTP's header, which has no fractions.
-const SECOND: Duration = Duration::from_secs(1);
+/// The broker tells its time in HTTP's header, which has no fractions, and which its web server writes anew once a second: what
+/// it says may be that old already.
+const BROKER_STEP: Duration = Duration::from_secs(2);
 
 pub(super) async fn look(ledger: Option<&mut PgConnection>, management: Option<&Management>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -30,11 +31,13 @@ pub(super) async fn look(ledger: Option<&mut PgConnection>, management: Option<&
             }
             Err(error) => findings.push(database::unanswered(ABOUT, &error)),
         }
+    } else {
+        findings.push(Finding::unseen(ABOUT, NO_DATABASE));
     }
     if let Some(management) = management {
         match management.clock().await {
             Ok(Some((theirs, before))) => {
-                let theirs = Clock { earliest: theirs.into(), step: SECOND };
+                let theirs = Clock { earliest: theirs.into(), step: BROKER_STEP };
                 findings.push(judge("the broker", theirs, before, SystemTime::now()));
             }
             Ok(None) => findings.push(Finding::unknown(
@@ -44,9 +47,8 @@ pub(super) async fn look(ledger: Option<&mut PgConnection>, management: Option<&
             )),
             Err(error) => findings.push(unanswered(ABOUT, &error)),
         }
-    }
-    if findings.is_empty() {
-        findings.push(Finding::unknown(ABOUT, "nobody could be asked for the time", "see above"));
+    } else {
+        findings.push(Finding::unseen(ABOUT, NO_MANAGEMENT));
     }
     findings
 }
@@ -95,7 +97,7 @@ mod tests {
     #[test]
     fn what_lies_between_question_and_answer_agrees() {
         for (theirs, step) in
-            [(100, Duration::ZERO), (150, Duration::ZERO), (200, Duration::ZERO), (0, SECOND)]
+            [(100, Duration::ZERO), (150, Duration::ZERO), (200, Duration::ZERO), (0, BROKER_STEP)]
         {
             assert_eq!(judged(theirs, step, 100, 200).1, "it agrees with this machine");
         }
@@ -112,8 +114,23 @@ mod tests {
             judged(0, Duration::ZERO, 60_000, 60_100),
             (State::Bad, "it is 1m behind this machine".to_owned())
         );
-        // A second of it is not known.
-        assert_eq!(judged(0, SECOND, 6_000, 6_100), (State::Good, "it is 5s behind this machine".to_owned()));
-        assert_eq!(judged(0, SECOND, 6_001, 6_100).0, State::Bad);
+        // Two seconds of it are not known.
+        assert_eq!(
+            judged(0, BROKER_STEP, 7_000, 7_100),
+            (State::Good, "it is 5s behind this machine".to_owned())
+        );
+        assert_eq!(judged(0, BROKER_STEP, 7_001, 7_100).0, State::Bad);
+    }
+
+    #[test]
+    fn what_the_header_leaves_open_is_no_difference() {
+        // Asked at the end of a second, by a header of the second before.
+        for (told, asked) in [(0, 999), (0, 1_000), (0, 1_999), (1_000, 2_999), (1_000, 1_000)] {
+            assert_eq!(
+                judged(told, BROKER_STEP, asked, asked + 1).1,
+                "it agrees with this machine",
+                "{asked}"
+            );
+        }
     }
 }

@@ -8,41 +8,45 @@ use sqlx::PgConnection;
 use sqlx::error::DatabaseError;
 
 use super::finding::Finding;
-use super::roles;
+use super::{advice, roles};
 use crate::{ledger_access, output};
 
-const ABOUT: &str = "database";
-const MIGRATIONS: &str = "migrations";
-const KEYS: &str = "keys";
+pub(super) const ABOUT: &str = "database";
+pub(super) const MIGRATIONS: &str = "migrations";
+pub(super) const KEYS: &str = "keys";
 
 /// The oldest server that Saldo is tested with.
 const OLDEST: (i32, &str) = (150_000, "15");
 
-const MIGRATE: &str = "saldo migrate, as a login that may create roles";
+const MIGRATE: &str =
+    "saldo migrate, with a superuser's login, or one that may create roles, in database.url";
+
+/// Why a section was not looked at.
+pub(super) const NO_DATABASE: &str = "there is no connection to the database";
 
 /// Looks; and the connection, for who has further questions.
 pub(super) async fn look(
-    database: Option<Database>,
+    database: Result<Database, &'static str>,
     vault: Option<&Vault>,
 ) -> (Vec<Finding>, Option<PgConnection>) {
-    let Some(database) = database else {
-        return (
-            vec![Finding::unknown(ABOUT, "was not looked at: database.url is not usable", "set it first")],
-            None,
-        );
+    let first = match database {
+        Err(because) => Finding::unseen(ABOUT, because),
+        Ok(database) => match ledger_access::connect_unchecked(Some(database)).await {
+            Ok(mut connection) => {
+                let findings = ask(&mut connection, vault).await;
+                return (findings, Some(connection));
+            }
+            Err(error) => Finding::bad(ABOUT, output::chain(&error), advice::database(&error)),
+        },
     };
-    match ledger_access::connect_unchecked(Some(database)).await {
-        Ok(mut connection) => {
-            let findings = ask(&mut connection, vault).await;
-            (findings, Some(connection))
-        }
-        Err(error) => {
-            let what = output::chain(&error);
-            let advice = "see whether PostgreSQL runs and can be reached from here, and whether role and password of \
-                          database.url are right";
-            (vec![Finding::bad(ABOUT, what, advice)], None)
-        }
-    }
+    (unseen(first, MIGRATIONS, NO_DATABASE), None)
+}
+
+/// A finding, and that whatever comes from this section on was not looked at.
+fn unseen(first: Finding, from: &str, because: &str) -> Vec<Finding> {
+    let all = [MIGRATIONS, roles::ABOUT, roles::PRIVILEGES, roles::TRIGGERS, KEYS];
+    let rest = all.into_iter().skip_while(|about| *about != from);
+    std::iter::once(first).chain(rest.map(|about| Finding::unseen(about, because))).collect()
 }
 
 async fn ask(connection: &mut PgConnection, vault: Option<&Vault>) -> Vec<Finding> {
@@ -54,11 +58,11 @@ async fn ask(connection: &mut PgConnection, vault: Option<&Vault>) -> Vec<Findin
     match inspect::migrations(connection).await {
         Ok(differences) => findings.extend(judge_migrations(&differences)),
         Err(error) if is_missing(&error) => {
-            // Neither roles nor tables to look at.
-            findings.push(Finding::bad(
-                MIGRATIONS,
-                "there is no Saldo schema that this role may see",
-                MIGRATE,
+            let none = "there is no Saldo schema that this role may see";
+            findings.extend(unseen(
+                Finding::bad(MIGRATIONS, none, MIGRATE),
+                roles::ABOUT,
+                "there is no schema to see",
             ));
             return findings;
         }
@@ -79,8 +83,13 @@ fn is_missing(error: &sqlx::Error) -> bool {
 }
 
 pub(super) fn unanswered(about: &'static str, error: &sqlx::Error) -> Finding {
-    let what = format!("could not be looked at: {}", output::chain(error));
-    Finding::unknown(about, what, "run saldo doctor again; as saldo_operator, if this role may not ask")
+    let may_not = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "42501");
+    let advice = if may_not {
+        "let database.url log in as saldo_operator, who may ask"
+    } else {
+        "see in PostgreSQL's log what happened, and run saldo doctor again"
+    };
+    Finding::unknown(about, format!("not looked at: {}", output::chain(error)), advice)
 }
 
 fn judge_server(server: &Server) -> Vec<Finding> {
@@ -169,7 +178,8 @@ fn judge_migrations(differences: &[(i64, MigrationState)]) -> Vec<Finding> {
 /// The names of keys are no secrets.
 fn judge_keys(used: &[String], vault: Option<&Vault>) -> Option<Finding> {
     let Some(vault) = vault else {
-        let advice = "set payout.keys as the directory worker has them, to look at this too";
+        let advice =
+            "set payout.keys as the directory worker has them, or leave this to where they are: --skip keys";
         return (!used.is_empty()).then(|| {
             Finding::unknown(
                 KEYS,

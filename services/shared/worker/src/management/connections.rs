@@ -1,0 +1,83 @@
+//! A user's open connections. What a user may do is remembered there, channel by channel: other rights count for connections
+//! that are made after them, and for those that are open only by and by.
+//!
+//! The broker lists a connection once it has gathered statistics, every 5 s by default, and by then may have gone on with it.
+//! [`Management::disconnect`] therefore looks for longer than that, and leaves alone what was connected after it was called, or
+//! within [`CLOCK_STEP`] of that: who connects again has the new rights. Interrupted, it has closed some of them; again it goes on.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+
+use super::{Management, ManagementError, Method, StatusCode};
+
+/// Longer than a broker as it is shipped takes to list a new connection.
+const LISTED_WITHIN: Duration = Duration::from_secs(6);
+
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The broker's clock is told in whole seconds, and may be a second old.
+const CLOCK_STEP: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Deserialize)]
+struct Found {
+    name: String,
+    #[serde(default)]
+    user: String,
+    /// In milliseconds since 1970, by the broker's clock.
+    #[serde(default)]
+    connected_at: i128,
+}
+
+impl Management {
+    /// How many connections to the virtual host a user has open, as far as they are listed already.
+    ///
+    /// # Errors
+    /// The API cannot be used: it takes the tag `monitoring` or `administrator`.
+    pub async fn connections_of(&self, user: &str) -> Result<usize, ManagementError> {
+        Ok(self.listed(user).await?.len())
+    }
+
+    /// Closes the connections to the virtual host that a user has open; how many there were.
+    ///
+    /// # Errors
+    /// The API cannot be used: it takes the tag `administrator`. Some may be closed by then.
+    pub async fn disconnect(&self, user: &str) -> Result<usize, ManagementError> {
+        let began = Instant::now();
+        let now = self.clock().await?.map(|(now, _)| now + CLOCK_STEP);
+        let before = |found: &Found| {
+            now.is_none_or(|now| found.connected_at * 1_000_000 <= now.unix_timestamp_nanos())
+        };
+        let mut closed = BTreeSet::new();
+        loop {
+            for found in self.listed(user).await?.into_iter().filter(before) {
+                if !closed.contains(&found.name) {
+                    self.close(&found.name).await?;
+                    closed.insert(found.name);
+                }
+            }
+            if began.elapsed() > LISTED_WITHIN {
+                return Ok(closed.len());
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn listed(&self, user: &str) -> Result<Vec<Found>, ManagementError> {
+        let query = "columns=name,user,connected_at";
+        let mut found: Vec<Found> = self.list(&["vhosts", self.vhost(), "connections"], query).await?;
+        found.retain(|found| found.user == user);
+        Ok(found)
+    }
+
+    async fn close(&self, name: &str) -> Result<(), ManagementError> {
+        let answer = self.request(Method::DELETE, &["connections", name], None, None).await?;
+        match answer.status() {
+            // It may have gone by itself.
+            StatusCode::NO_CONTENT | StatusCode::NOT_FOUND => Ok(()),
+            status => Err(ManagementError::Unexpected { object: format!("connection {name}"), status }),
+        }
+    }
+}
