@@ -12,10 +12,8 @@
 //! | end | `$`, of what may be written; what may be heard can go on |
 //!
 //! **Which commands** those are is tried out, because there are few; and whether it is for a purpose, with what resembles
-//! commands ([`strays`]). That does not see a pattern of which no match is within a letter of a command, such as `[xy]+`: it lets
-//! no command of today through.
-
-use std::collections::BTreeSet;
+//! the commands that it lets through ([`strays`]). That does not see a word of which no match is within a letter of a command's,
+//! such as `[xy]+`: it lets no command of today through.
 
 use regex_lite::Regex;
 
@@ -66,11 +64,9 @@ pub fn read(pattern: &str) -> Result<Confined, Unconfined> {
         let keys = merchants.iter().map(|merchant| format!("{merchant}.{name}"));
         keys.into_iter().find(|key| matcher.is_match(key))
     };
-    Ok(Confined {
-        commands: super::commands().filter(|name| lets(name).is_some()).collect(),
-        stray: strays().find_map(|name| lets(&name)),
-        merchants,
-    })
+    let commands: Vec<_> = super::commands().filter(|name| lets(name).is_some()).collect();
+    let stray = strays(&commands).find_map(|name| lets(&name));
+    Ok(Confined { commands, stray, merchants })
 }
 
 /// The merchants whose events a pattern of what may be read from [`EVENTS`](crate::topology::EVENTS) lets its user bind to.
@@ -106,20 +102,19 @@ pub fn meant(pattern: &str) -> Option<(Vec<String>, Vec<&'static str>)> {
     Some((merchants, commands))
 }
 
-/// Names of no command and no group of commands: nothing at all, and every command with one letter of its group changed. Only
-/// what stands for any letter or for any word there lets one of them through.
-fn strays() -> impl Iterator<Item = String> {
+/// Names of no command and no group of commands: nothing at all, and each of these commands with one letter of its group
+/// changed. Only what stands for any letter or for any word there lets one of them through.
+fn strays<'a>(commands: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
     const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz0123456789-";
-    let groups: BTreeSet<_> = super::commands().filter_map(|name| Some(name.rsplit_once('.')?.0)).collect();
-    let changed = super::commands().filter_map(|name| name.rsplit_once('.')).flat_map(|(group, what)| {
+    let changed = commands.iter().filter_map(|name| name.rsplit_once('.')).flat_map(|(group, what)| {
         (0..group.len()).flat_map(move |at| {
             let (before, after) = (&group[..at], &group[at + 1..]);
-            LETTERS.chars().map(move |letter| (format!("{before}{letter}{after}"), what))
+            let others = LETTERS.chars().filter(move |letter| !group[at..].starts_with(*letter));
+            others.map(move |letter| format!("{before}{letter}{after}.{what}"))
         })
     });
-    let changed = changed.filter(move |(group, _)| !groups.contains(group.as_str()));
     let none = ["zz.zz", "zz", "", "zz.zz.zz", "-.-", "0.0"].map(str::to_owned);
-    none.into_iter().chain(changed.map(|(group, what)| format!("{group}.{what}")))
+    none.into_iter().chain(changed)
 }
 
 /// What stands between the anchors: the merchants, and the rest, which was understood.
@@ -331,7 +326,7 @@ mod tests {
             usize::try_from(random >> 33).unwrap() % end
         };
         let mut confined = 0;
-        for _ in 0..60_000 {
+        for _ in 0..20_000 {
             let length = 1 + below(5);
             let parts: String = (0..length).map(|_| PARTS[below(PARTS.len())]).collect();
             let pattern = format!(r"^{}\.{parts}$", ["acme", "(acme|shop)"][below(2)]);
@@ -342,7 +337,7 @@ mod tests {
             let let_through = OTHERS.iter().find(|key| matcher.is_match(key) && !own(key));
             assert_eq!(let_through, None, "{pattern}");
         }
-        assert!(confined > 1_000, "{confined}");
+        assert!(confined > 500, "{confined}");
     }
 
     #[test]
