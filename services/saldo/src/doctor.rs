@@ -18,6 +18,8 @@ mod users;
 
 use std::path::Path;
 
+use worker::broker::Address;
+
 use self::finding::{Finding, State};
 use crate::output::Output;
 use crate::{Done, Status, report};
@@ -71,7 +73,7 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     told.tell(&broker::connect(sources.broker.as_ref()).await, output)?;
     let (findings, management) = broker::look(sources.management).await;
     told.tell(&findings, output)?;
-    let user = sources.broker.as_ref().ok().map(worker::broker::Address::user);
+    let user = sources.broker.as_ref().ok().map(Address::user);
     told.tell(&users::look(management.as_ref(), user).await, output)?;
     told.tell(&clock::look(ledger.as_mut(), management.as_ref()).await, output)?;
     Ok(told.end(output))

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 
 use crate::output::Output;
@@ -39,5 +40,5 @@ fn may_not(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
         return false;
     };
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == MAY_NOT)
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == MAY_NOT)
 }

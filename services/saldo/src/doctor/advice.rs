@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use sqlx::error::DatabaseError;
 use worker::broker::BrokerError;
 use worker::management::ManagementError;
 
@@ -105,7 +106,7 @@ pub(super) fn database(error: &LedgerError) -> &'static str {
             "let database.url name the host that the certificate is for, and database.ca_file the authority that signed it"
         }
         LedgerError::Refused(error) => {
-            let code = error.as_database_error().and_then(|error| error.code());
+            let code = error.as_database_error().and_then(DatabaseError::code);
             sqlstate(code.as_deref().unwrap_or_default())
         }
         LedgerError::Silent => {
@@ -115,7 +116,7 @@ pub(super) fn database(error: &LedgerError) -> &'static str {
     }
 }
 
-/// Why PostgreSQL refuses a session (its documentation's appendix A).
+/// Why the database refuses a session (appendix A of its documentation).
 fn sqlstate(code: &str) -> &'static str {
     match code {
         "28P01" => "see whether role and password of database.url are right (ALTER ROLE … PASSWORD)",

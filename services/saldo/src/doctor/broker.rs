@@ -9,6 +9,7 @@ use worker::management::{
 use worker::topology::{self, Limits, Topology};
 
 use super::advice;
+use super::configuration::NOT_SET;
 use super::finding::Finding;
 use crate::output::{self, counted};
 use crate::settings::BROKER_TIMEOUT;
@@ -40,35 +41,36 @@ pub(super) async fn connect(address: Result<&Address, &&'static str>) -> Vec<Fin
     }
 }
 
-/// Through the management API; which is returned where it answers, for who has further questions.
-pub(super) async fn look(management: Result<Management, &'static str>) -> (Vec<Finding>, Option<Management>) {
-    let unseen = |because| [ALARMS, TOPOLOGY, CONSUMERS].map(|about| Finding::unseen(about, because));
-    let management = match management {
-        Ok(management) => management,
-        Err(because) => {
-            let advice = "set broker.management_url, as a user with the tag administrator";
-            let mut findings =
-                vec![Finding::unknown(ABOUT, format!("management API not asked: {because}"), advice)];
-            findings.extend(unseen(NO_MANAGEMENT));
-            return (findings, None);
-        }
+/// Through the management API; which is returned where it answers, for who has further questions, or why it does not.
+pub(super) async fn look(
+    management: Result<Management, &'static str>,
+) -> (Vec<Finding>, Result<Management, &'static str>) {
+    let (first, because) = match management {
+        Ok(management) => match management.version().await {
+            Ok(version) => {
+                let mut findings = vec![judge_version(&version)];
+                findings.extend(look_further(&management).await);
+                return (findings, Ok(management));
+            }
+            Err(error) => (
+                Finding::bad(ABOUT, output::chain(&error), advice::unreached(&error)),
+                "there is no answer from the management API",
+            ),
+        },
+        Err(NOT_SET) => (
+            Finding::unknown(
+                ABOUT,
+                format!("management API not asked: {NOT_SET}"),
+                "set it, as a user with the tag administrator; or leave out what it would tell, with --skip",
+            ),
+            NOT_SET,
+        ),
+        // What is wrong with it is a finding already.
+        Err(because) => (Finding::unseen(ABOUT, because), because),
     };
-    match management.version().await {
-        Ok(version) => {
-            let mut findings = vec![judge_version(&version)];
-            findings.extend(look_further(&management).await);
-            (findings, Some(management))
-        }
-        Err(error) => {
-            let mut findings = vec![Finding::bad(ABOUT, output::chain(&error), advice::unreached(&error))];
-            findings.extend(unseen(NO_MANAGEMENT));
-            (findings, None)
-        }
-    }
+    let unseen = [ALARMS, TOPOLOGY, CONSUMERS].map(|about| Finding::unseen(about, because));
+    (std::iter::once(first).chain(unseen).collect(), Err(because))
 }
-
-/// Why a section was not looked at.
-pub(super) const NO_MANAGEMENT: &str = "there is no answer from the management API";
 
 async fn look_further(management: &Management) -> Vec<Finding> {
     let mut findings = match management.nodes().await {

@@ -7,8 +7,8 @@ use ledger::inspect;
 use sqlx::PgConnection;
 use worker::management::Management;
 
-use super::broker::{NO_MANAGEMENT, unanswered};
-use super::database::{self, NO_DATABASE};
+use super::broker::unanswered;
+use super::database;
 use super::finding::Finding;
 
 pub(super) const ABOUT: &str = "clock";
@@ -20,37 +20,41 @@ const TOLERANCE: Duration = Duration::from_secs(5);
 /// it says may be that old already.
 const BROKER_STEP: Duration = Duration::from_secs(2);
 
-pub(super) async fn look(ledger: Option<&mut PgConnection>, management: Option<&Management>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Some(connection) = ledger {
-        let before = SystemTime::now();
-        match inspect::clock(connection).await {
-            Ok(theirs) => {
-                let theirs = Clock { earliest: theirs.into(), step: Duration::ZERO };
-                findings.push(judge("the database", theirs, before, SystemTime::now()));
-            }
-            Err(error) => findings.push(database::unanswered(ABOUT, &error)),
+pub(super) async fn look(
+    ledger: Result<&mut PgConnection, &mut &'static str>,
+    management: Result<&Management, &&'static str>,
+) -> Vec<Finding> {
+    let database = match ledger {
+        Ok(connection) => ask_database(connection).await,
+        Err(because) => Finding::unseen(ABOUT, because),
+    };
+    let broker = match management {
+        Ok(management) => ask_broker(management).await,
+        Err(because) => Finding::unseen(ABOUT, because),
+    };
+    vec![database, broker]
+}
+
+async fn ask_database(connection: &mut PgConnection) -> Finding {
+    let before = SystemTime::now();
+    match inspect::clock(connection).await {
+        Ok(theirs) => {
+            let theirs = Clock { earliest: theirs.into(), step: Duration::ZERO };
+            judge("the database", theirs, before, SystemTime::now())
         }
-    } else {
-        findings.push(Finding::unseen(ABOUT, NO_DATABASE));
+        Err(error) => database::unanswered(ABOUT, &error),
     }
-    if let Some(management) = management {
-        match management.clock().await {
-            Ok(Some((theirs, before))) => {
-                let theirs = Clock { earliest: theirs.into(), step: BROKER_STEP };
-                findings.push(judge("the broker", theirs, before, SystemTime::now()));
-            }
-            Ok(None) => findings.push(Finding::unknown(
-                ABOUT,
-                "the broker does not tell its time",
-                "look at its machine",
-            )),
-            Err(error) => findings.push(unanswered(ABOUT, &error)),
+}
+
+async fn ask_broker(management: &Management) -> Finding {
+    match management.clock().await {
+        Ok(Some((theirs, before))) => {
+            let theirs = Clock { earliest: theirs.into(), step: BROKER_STEP };
+            judge("the broker", theirs, before, SystemTime::now())
         }
-    } else {
-        findings.push(Finding::unseen(ABOUT, NO_MANAGEMENT));
+        Ok(None) => Finding::unknown(ABOUT, "the broker does not tell its time", "look at its machine"),
+        Err(error) => unanswered(ABOUT, &error),
     }
-    findings
 }
 
 /// What a clock said: this moment, or up to a step later.

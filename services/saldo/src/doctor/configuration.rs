@@ -13,6 +13,9 @@ use crate::settings::Settings;
 
 pub(super) const ABOUT: &str = "settings";
 
+/// Why the management API is not asked, which need not be anybody's fault.
+pub(super) const NOT_SET: &str = "broker.management_url is not set";
+
 /// Where to look; or why that is not known, in a few words.
 pub(super) struct Sources {
     pub(super) database: Result<Database, &'static str>,
@@ -30,7 +33,7 @@ pub(super) fn look(config: Option<&Path>) -> (Vec<Finding>, Sources) {
     let broker = if wrong("broker.url") { Err("broker.url is not usable") } else { Ok(everything.broker) };
     let management = match (everything.management, &broker) {
         _ if wrong("broker.management_url") => Err("broker.management_url is not usable"),
-        (None, _) => Err("broker.management_url is not set"),
+        (None, _) => Err(NOT_SET),
         (Some(_), Err(why)) => Err(*why),
         (Some(url), Ok(broker)) => {
             Management::new(&url, broker).map_err(|_| "broker.management_url is not usable")

@@ -21,25 +21,26 @@ const OLDEST: (i32, &str) = (150_000, "15");
 const MIGRATE: &str =
     "saldo migrate, with a superuser's login, or one that may create roles, in database.url";
 
-/// Why a section was not looked at.
-pub(super) const NO_DATABASE: &str = "there is no connection to the database";
-
-/// Looks; and the connection, for who has further questions.
+/// Looks; and the connection, for who has further questions, or why there is none.
 pub(super) async fn look(
     database: Result<Database, &'static str>,
     vault: Option<&Vault>,
-) -> (Vec<Finding>, Option<PgConnection>) {
-    let first = match database {
-        Err(because) => Finding::unseen(ABOUT, because),
+) -> (Vec<Finding>, Result<PgConnection, &'static str>) {
+    let (first, because) = match database {
+        // What is wrong with it is a finding already.
+        Err(because) => (Finding::unseen(ABOUT, because), because),
         Ok(database) => match ledger_access::connect_unchecked(Some(database)).await {
             Ok(mut connection) => {
                 let findings = ask(&mut connection, vault).await;
-                return (findings, Some(connection));
+                return (findings, Ok(connection));
             }
-            Err(error) => Finding::bad(ABOUT, output::chain(&error), advice::database(&error)),
+            Err(error) => (
+                Finding::bad(ABOUT, output::chain(&error), advice::database(&error)),
+                "there is no connection to the database",
+            ),
         },
     };
-    (unseen(first, MIGRATIONS, NO_DATABASE), None)
+    (unseen(first, MIGRATIONS, because), Err(because))
 }
 
 /// A finding, and that whatever comes from this section on was not looked at.
@@ -70,7 +71,7 @@ async fn ask(connection: &mut PgConnection, vault: Option<&Vault>) -> Vec<Findin
     }
     findings.extend(roles::look(connection).await);
     match inspect::key_ids(connection).await {
-        Ok(used) => findings.extend(judge_keys(&used, vault)),
+        Ok(used) => findings.push(judge_keys(&used, vault)),
         Err(error) => findings.push(unanswered(KEYS, &error)),
     }
     findings
@@ -176,24 +177,22 @@ fn judge_migrations(differences: &[(i64, MigrationState)]) -> Vec<Finding> {
 }
 
 /// The names of keys are no secrets.
-fn judge_keys(used: &[String], vault: Option<&Vault>) -> Option<Finding> {
+fn judge_keys(used: &[String], vault: Option<&Vault>) -> Finding {
+    if used.is_empty() {
+        return Finding::good(KEYS, "nothing is encrypted yet");
+    }
     let Some(vault) = vault else {
         let advice =
             "set payout.keys as the directory worker has them, or leave this to where they are: --skip keys";
-        return (!used.is_empty()).then(|| {
-            Finding::unknown(
-                KEYS,
-                "payout.keys are not set here: whether all can be read is not known",
-                advice,
-            )
-        });
+        let what = "payout.keys are not set here: whether all can be read is not known";
+        return Finding::unknown(KEYS, what, advice);
     };
     let missing: Vec<_> = used
         .iter()
         .filter(|id| !vault.key_ids().any(|known| known == id.as_str()))
         .map(String::as_str)
         .collect();
-    Some(if missing.is_empty() {
+    if missing.is_empty() {
         Finding::good(KEYS, format!("payout.keys has all {} that are in use", used.len()))
     } else {
         Finding::bad(
@@ -201,7 +200,7 @@ fn judge_keys(used: &[String], vault: Option<&Vault>) -> Option<Finding> {
             format!("payout details are encrypted with {}, which payout.keys lacks", missing.join(", ")),
             "add the key from where it was kept; without it they cannot be read again",
         )
-    })
+    }
 }
 
 #[cfg(test)]
@@ -277,10 +276,10 @@ mod tests {
         let keys = "new:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         let vault: Vault = keys.parse().unwrap();
         let used = ["new".to_owned(), "old".to_owned()];
-        assert_eq!(judge_keys(&used[..1], Some(&vault)).unwrap().state, State::Good);
-        let lacking = judge_keys(&used, Some(&vault)).unwrap();
+        assert_eq!(judge_keys(&used[..1], Some(&vault)).state, State::Good);
+        let lacking = judge_keys(&used, Some(&vault));
         assert_eq!((lacking.state, lacking.what.contains("with old,")), (State::Bad, true));
-        assert_eq!(judge_keys(&used, None).unwrap().state, State::Unknown);
-        assert!(judge_keys(&[], None).is_none());
+        assert_eq!(judge_keys(&used, None).state, State::Unknown);
+        assert_eq!(judge_keys(&[], None).state, State::Good);
     }
 }

@@ -10,7 +10,7 @@ use super::advice::as_superuser;
 use super::finding::Finding;
 use super::roles::ABOUT;
 
-/// Roles that come with PostgreSQL, and can do a lot.
+/// How the names of roles begin that come with the server, and can do a lot.
 const PREDEFINED: &str = "pg_";
 
 fn is_service(name: &str) -> bool {

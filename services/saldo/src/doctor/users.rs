@@ -11,7 +11,7 @@ use worker::rights::{self, BrokerUser, OPERATOR, needs, services};
 use worker::topology::{COMMANDS, EVENTS};
 
 use super::advice::rabbitmqctl;
-use super::broker::{NO_MANAGEMENT, unanswered};
+use super::broker::unanswered;
 use super::finding::Finding;
 
 pub(super) const ABOUT: &str = "users";
@@ -20,8 +20,11 @@ pub(super) const ABOUT: &str = "users";
 const GUEST: &str = "guest";
 
 /// Looks; `own` is the user of `broker.url`, where that is known.
-pub(super) async fn look(management: Option<&Management>, own: Option<&str>) -> Vec<Finding> {
-    let Some(management) = management else { return vec![Finding::unseen(ABOUT, NO_MANAGEMENT)] };
+pub(super) async fn look(management: Result<&Management, &&'static str>, own: Option<&str>) -> Vec<Finding> {
+    let management = match management {
+        Ok(management) => management,
+        Err(because) => return vec![Finding::unseen(ABOUT, because)],
+    };
     match ask(management).await {
         Ok((users, guest)) => {
             let mut findings = judge_users(&users, management.vhost());

@@ -6,7 +6,8 @@
 //! user's row: whoever interrupts before that runs the command again with `--new-password`.
 //!
 //! Rights count for connections that are made after them. Those that are open keep what they were used for so far: that is
-//! told, and `--disconnect` closes them, last of all, whatever became of the rights before.
+//! told, and `--disconnect` closes them, last of all and only where the rights are as asked. Interrupted before that, the same
+//! command finds a user as wanted and closes its connections all the same.
 
 use std::io;
 

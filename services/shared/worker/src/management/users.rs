@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Management, ManagementError, Method, StatusCode, reason};
-use crate::rights::{BrokerUser, Permissions, Rights};
+use crate::rights::{BrokerUser, NOTHING, Permissions, Rights};
 use crate::topology::{COMMANDS, EVENTS};
 
 /// How a user stands to the rights it should have.
@@ -72,7 +72,9 @@ fn unlike_keys(may: &str, what: &str, found: Option<&str>, wanted: Option<&str>)
         (found, wanted) if found == wanted => None,
         (None, Some(wanted)) => Some(format!("may {may} any {what}, not only `{wanted}`")),
         (Some(found), Some(wanted)) => Some(format!("may {may} `{found}`, not `{wanted}`")),
-        (Some(found), None) => Some(format!("may {may} `{found}`, not any {what}")),
+        (Some(found), None) => {
+            Some(format!("has a topic permission to {may} `{found}`, and should have none"))
+        }
         (None, None) => None,
     }
 }
@@ -187,10 +189,9 @@ impl Management {
         if password.is_some() || !had_tags {
             self.put_user(name, tags, password).await?;
         }
-        const NO_KEY: &str = crate::rights::NOTHING;
         let topics = [
-            topic.as_ref().map(|topic| json!({ "exchange": COMMANDS, "write": topic, "read": NO_KEY })),
-            hears.as_ref().map(|hears| json!({ "exchange": EVENTS, "write": NO_KEY, "read": hears })),
+            topic.as_ref().map(|topic| json!({ "exchange": COMMANDS, "write": topic, "read": NOTHING })),
+            hears.as_ref().map(|hears| json!({ "exchange": EVENTS, "write": NOTHING, "read": hears })),
         ];
         for body in topics.into_iter().flatten() {
             let object = format!("the topic permission of {name}");

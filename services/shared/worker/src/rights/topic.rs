@@ -66,7 +66,7 @@ pub fn read(pattern: &str) -> Result<Confined, Unconfined> {
     };
     let commands: Vec<_> = super::commands().filter(|name| lets(name).is_some()).collect();
     let stray = strays(&commands).find_map(|name| lets(&name));
-    Ok(Confined { commands, stray, merchants })
+    Ok(Confined { merchants, commands, stray })
 }
 
 /// The merchants whose events a pattern of what may be read from [`EVENTS`](crate::topology::EVENTS) lets its user bind to.
