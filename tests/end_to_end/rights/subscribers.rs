@@ -159,6 +159,11 @@ async fn nothing_that_a_subscriber_makes_leads_to_commands() {
         .await
         .unwrap();
     let options = ExchangeBindOptions::default();
+    // Nor does a binding of an exchange hear more than one of a queue.
+    let other = erp.create_channel().await.unwrap();
+    let bound =
+        other.exchange_bind(own("fanout").as_str().into(), EVENTS.into(), "#".into(), options, none()).await;
+    assert_eq!(code(&bound.unwrap_err()), ACCESS_REFUSED);
     let bound = channel
         .exchange_bind(COMMANDS.into(), own("fanout").as_str().into(), "".into(), options, none())
         .await;

@@ -10,7 +10,7 @@ use crate::ledger_access::LedgerError;
 
 /// Something to be done on the broker's machine.
 pub(super) fn rabbitmqctl(arguments: &str) -> String {
-    format!("on the broker's machine, as root or the user that it runs as: rabbitmqctl {arguments}")
+    format!("rabbitmqctl {arguments} (as root on the broker's machine)")
 }
 
 /// Something to be done with SQL by somebody who may.

@@ -35,7 +35,7 @@ pub(super) async fn connect(address: Result<&Address, &&'static str>) -> Vec<Fin
         Ok(connection) => {
             // It is gone with this process anyway.
             let _ = connection.close(0, "done".into()).await;
-            vec![Finding::good(ABOUT, format!("takes connections, and {} of broker.url", address.user()))]
+            vec![Finding::good(ABOUT, format!("lets {} of broker.url in", address.user()))]
         }
         Err(error) => vec![Finding::bad(ABOUT, output::chain(&error), advice::broker(&error))],
     }

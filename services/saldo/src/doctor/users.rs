@@ -99,7 +99,10 @@ fn remedy(user: &BrokerUser, vhost: &str) -> String {
     if services().any(|(service, _)| service == *name) {
         return format!("saldo topology services {name} --replace");
     }
-    let nothing = rabbitmqctl(&format!("clear_permissions -p {vhost} {name}"));
+    let mut nothing = rabbitmqctl(&format!("clear_permissions -p {vhost} {name}"));
+    if !user.tags.is_empty() {
+        nothing = format!("rabbitmqctl set_user_tags {name}, and {nothing}");
+    }
     let may = |verb: fn(&rights::Permissions) -> &String, what: &str| {
         permissions.as_ref().is_some_and(|permissions| rights::matches(verb(permissions), what))
     };
@@ -113,7 +116,7 @@ fn remedy(user: &BrokerUser, vhost: &str) -> String {
         );
     }
     if !publishes {
-        return format!("let it do nothing here, if it is nobody's you know: {nothing}");
+        return format!("find out whose it is, or let it do nothing here: {nothing}");
     }
     let (shops, commands) = topic.as_deref().and_then(topic::meant).unwrap_or_default();
     // Whoever may send everything says nothing of what it is for.
@@ -242,7 +245,8 @@ mod tests {
         let advice = found[0].advice.as_ref().unwrap();
         assert!(
             advice.contains("--merchant ID --allow COMMAND --replace, with its shop")
-                && advice.ends_with("rabbitmqctl clear_permissions -p eu shop"),
+                && advice
+                    .ends_with("rabbitmqctl clear_permissions -p eu shop (as root on the broker's machine)"),
             "{advice}"
         );
     }
@@ -274,7 +278,12 @@ mod tests {
         let advice = remedy(&permitted("erp", hears, None), "eu");
         assert!(advice.contains("--merchant ID --replace, with the shops that it is for"), "{advice}");
         let advice = remedy(&permitted("tap", ["^$", "^$", r"^saldo\.directory$"], None), "eu");
-        assert!(advice.starts_with("let it do nothing here"), "{advice}");
+        assert!(
+            advice.starts_with("find out whose it is, or let it do nothing here: rabbitmqctl"),
+            "{advice}"
+        );
+        let tagged = BrokerUser { tags: vec!["policymaker".to_owned()], ..permitted("tap", ["^$"; 3], None) };
+        assert!(remedy(&tagged, "eu").contains("set_user_tags tap, and rabbitmqctl clear_permissions"));
     }
 
     #[test]

@@ -86,6 +86,9 @@ pub(super) async fn settle(
             break;
         }
     }
+    if failure.is_none() {
+        failure = connections(&mut rows, how, management).await.err();
+    }
     show(&rows, how, output)?;
     for row in rows.iter().filter(|row| !row.differences.is_empty()) {
         output.message(format_args!(
@@ -106,6 +109,11 @@ pub(super) async fn settle(
     Ok(if rows.iter().all(|row| row.differences.is_empty()) { Status::Good } else { Status::Bad })
 }
 
+/// What became of a user who was not there.
+const CREATED: &str = "created";
+/// What became of a user who had other rights.
+const REPLACED: &str = "replaced";
+
 /// What is done about one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Deed {
@@ -122,11 +130,11 @@ fn deed(standing: &Standing, user: Option<&BrokerUser>, given: bool, how: How) -
     let is_administrator = user.is_some_and(|user| user.tags.iter().any(|tag| tag == "administrator"));
     let done = |state| Deed { state, writes: true, makes_up };
     match standing {
-        Standing::Missing => done("created"),
+        Standing::Missing => done(CREATED),
         Standing::Unfinished => done("finished"),
         Standing::AsWanted if given || how.new_password => done("password changed"),
         Standing::AsWanted => Deed { state: "unchanged", writes: false, makes_up: false },
-        Standing::Other(_) if how.replace && !is_administrator => done("replaced"),
+        Standing::Other(_) if how.replace && !is_administrator => done(REPLACED),
         Standing::Other(_) => Deed { state: "differs", writes: false, makes_up: false },
     }
 }
@@ -159,16 +167,30 @@ async fn one(
     }
     let done =
         if deed.writes { write(&mut row, rights, user, given, deed, management).await } else { Ok(()) };
-    // What differs was left alone.
-    let settled = row.differences.is_empty();
-    let connections = match done {
-        Err(error) => return (row, Err(error)),
-        Ok(()) if how.disconnect && settled => management.disconnect(name).await.map(Some),
-        Ok(()) if deed.state == "replaced" => management.connections_of(name).await.map(Some),
-        Ok(()) => Ok(None),
+    (row, done)
+}
+
+/// Closes the connections of users who have what they should, or counts those of which other rights are remembered. Who was
+/// just made has none.
+async fn connections(rows: &mut [Row], how: How, management: &Management) -> Result<(), ManagementError> {
+    let concerned = |row: &&mut Row| {
+        let had_others = if how.disconnect { row.state != CREATED } else { row.state == REPLACED };
+        !how.dry_run && row.differences.is_empty() && had_others
     };
-    let counted = connections.map(|connections| row.connections = connections);
-    (row, counted)
+    let rows: Vec<_> = rows.iter_mut().filter(concerned).collect();
+    let users: Vec<_> = rows.iter().map(|row| row.user.as_str()).collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let counts = if how.disconnect {
+        management.disconnect(&users).await?
+    } else {
+        management.connections_of(&users).await?
+    };
+    for row in rows {
+        row.connections = Some(counts.get(&row.user).copied().unwrap_or_default());
+    }
+    Ok(())
 }
 
 /// Gives the user its rights and looks at what came of it.

@@ -5,7 +5,7 @@
 //! [`Management::disconnect`] therefore looks for longer than that, and leaves alone what was connected after it was called, or
 //! within [`CLOCK_STEP`] of that: who connects again has the new rights. Interrupted, it has closed some of them; again it goes on.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -32,43 +32,43 @@ struct Found {
 }
 
 impl Management {
-    /// How many connections to the virtual host a user has open, as far as they are listed already.
+    /// How many connections to the virtual host each of these users has open, as far as they are listed already.
     ///
     /// # Errors
     /// The API cannot be used: it takes the tag `monitoring` or `administrator`.
-    pub async fn connections_of(&self, user: &str) -> Result<usize, ManagementError> {
-        Ok(self.listed(user).await?.len())
+    pub async fn connections_of(&self, users: &[&str]) -> Result<BTreeMap<String, usize>, ManagementError> {
+        Ok(counted(&self.listed(users).await?))
     }
 
-    /// Closes the connections to the virtual host that a user has open; how many there were.
+    /// Closes the connections to the virtual host that these users have open; how many each had.
     ///
     /// # Errors
     /// The API cannot be used: it takes the tag `administrator`. Some may be closed by then.
-    pub async fn disconnect(&self, user: &str) -> Result<usize, ManagementError> {
+    pub async fn disconnect(&self, users: &[&str]) -> Result<BTreeMap<String, usize>, ManagementError> {
         let began = Instant::now();
         let now = self.clock().await?.map(|(now, _)| now + CLOCK_STEP);
         let before = |found: &Found| {
             now.is_none_or(|now| found.connected_at * 1_000_000 <= now.unix_timestamp_nanos())
         };
-        let mut closed = BTreeSet::new();
+        let mut closed: Vec<Found> = Vec::new();
         loop {
-            for found in self.listed(user).await?.into_iter().filter(before) {
-                if !closed.contains(&found.name) {
+            for found in self.listed(users).await?.into_iter().filter(before) {
+                if !closed.iter().any(|closed| closed.name == found.name) {
                     self.close(&found.name).await?;
-                    closed.insert(found.name);
+                    closed.push(found);
                 }
             }
             if began.elapsed() > LISTED_WITHIN {
-                return Ok(closed.len());
+                return Ok(counted(&closed));
             }
             sleep(PAUSE).await;
         }
     }
 
-    async fn listed(&self, user: &str) -> Result<Vec<Found>, ManagementError> {
+    async fn listed(&self, users: &[&str]) -> Result<Vec<Found>, ManagementError> {
         let query = "columns=name,user,connected_at";
         let mut found: Vec<Found> = self.list(&["vhosts", self.vhost(), "connections"], query).await?;
-        found.retain(|found| found.user == user);
+        found.retain(|found| users.contains(&found.user.as_str()));
         Ok(found)
     }
 
@@ -80,4 +80,12 @@ impl Management {
             status => Err(ManagementError::Unexpected { object: format!("connection {name}"), status }),
         }
     }
+}
+
+fn counted(connections: &[Found]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for Found { user, .. } in connections {
+        *counts.entry(user.clone()).or_default() += 1;
+    }
+    counts
 }
