@@ -85,8 +85,8 @@ pub(super) fn broker(error: &BrokerError) -> &'static str {
             "see whether user and password of broker.url are right; guest may log in from the broker's own machine only"
         }
         BrokerError::NoEntry(_) => {
-            "see whether the virtual host of broker.url exists (the one called / is written %2f), and whether the user has \
-             permissions there (rabbitmqctl list_permissions)"
+            "see whether the virtual host of broker.url exists (the one called / is written %2f), whether the user has \
+             permissions there (rabbitmqctl list_permissions), and whether it takes more connections (list_vhost_limits)"
         }
         BrokerError::Tls(_) => {
             "let broker.url name the host that the certificate is for, and broker.ca_file the authority that signed it; amqp:// \
