@@ -5,7 +5,7 @@
 //! order things are done for that, is [`Management::grant`]'s to say. A password that was made up is told once, with the
 //! user's row: whoever interrupts before that runs the command again with `--new-password`.
 //!
-//! Rights count for connections that are made after them. Those that are open keep what they were used for so far: that is
+//! Rights count for connections that are made after them. Those that are open can go on with what they are busy with: that is
 //! told, and `--disconnect` closes them, last of all and only where the rights are as asked. Interrupted before that, the same
 //! command finds a user as wanted and closes its connections all the same.
 
@@ -34,7 +34,7 @@ pub(super) struct How {
     /// Replace whatever else a user may do that is there
     #[arg(long)]
     replace: bool,
-    /// Close the user's open connections, which have the rights from before
+    /// Close the user's open connections, which can go on with what the rights from before allowed
     #[arg(long)]
     disconnect: bool,
     /// Change nothing; say what would be done
@@ -227,12 +227,11 @@ fn about_connections(row: &Row, closed: bool) -> Option<String> {
     Some(match (closed, number) {
         (true, number) => format!("{} of {user} closed", counted(number, "connection")),
         (false, 0) => format!(
-            "connections of {user} that were made just now may keep the rights from before: --disconnect closes them"
+            "connections of {user} that were made just now may go on by the rights from before: --disconnect closes them"
         ),
         (false, number) => {
-            let keeps = if number == 1 { "keeps" } else { "keep" };
             format!(
-                "{} of {user} {keeps} the rights from before until closed: --disconnect does that",
+                "{} of {user} can go on by the rights from before: --disconnect closes what is open",
                 counted(number, "connection")
             )
         }
@@ -312,9 +311,9 @@ mod tests {
         let told = |number, closed| about_connections(&row(Some(number)), closed).unwrap();
         assert_eq!(
             told(1, false),
-            "1 connection of shop keeps the rights from before until closed: --disconnect does that"
+            "1 connection of shop can go on by the rights from before: --disconnect closes what is open"
         );
-        assert!(told(2, false).starts_with("2 connections of shop keep the rights"));
+        assert!(told(2, false).starts_with("2 connections of shop can go on"));
         assert!(told(0, false).contains("made just now"));
         assert_eq!(told(2, true), "2 connections of shop closed");
     }

@@ -1,5 +1,5 @@
-//! A user's open connections. What a user may do is remembered there, channel by channel: other rights count for connections
-//! that are made after them, and for those that are open only by and by.
+//! A user's open connections. Each channel remembers what its user was allowed there, until it has nothing to do for a while: other
+//! rights count for what is done anew, and for a busy channel not at all.
 //!
 //! The broker lists a connection once it has gathered statistics, every 5 s by default, and by then may have gone on with it.
 //! [`Management::disconnect`] therefore looks for longer than that, and leaves alone what was connected after it was called, or
