@@ -41,7 +41,7 @@ async fn each_section_that_was_not_looked_at_says_so() {
             .await;
     names(&ran, "broker: the connection to the broker failed", "see whether RabbitMQ runs");
     names(&ran, "broker: RabbitMQ's management API cannot be reached", "management plugin");
-    MANAGEMENT.iter().for_each(|about| unseen(&ran, about));
+    unseen(&ran, &MANAGEMENT);
     good(&ran, "privileges");
     let bad = findings(&ran).iter().filter(|finding| finding["state"] == "bad").count();
     assert!(
@@ -54,14 +54,14 @@ async fn each_section_that_was_not_looked_at_says_so() {
     let database = format!("postgres://saldo_operator:secret@{AWAY}/saldo");
     let ran = examined(&world, &[("SALDO__DATABASE__URL", &database)]).await;
     names(&ran, "database: the database cannot be reached", "see whether PostgreSQL runs");
-    DATABASE.iter().for_each(|about| unseen(&ran, about));
+    unseen(&ran, &DATABASE);
     good(&ran, "topology");
 
     let wrong = [("SALDO__BROKER__URL", "http://secret@broker"), ("SALDO__WORKER__LANE", "1")];
     let ran = examined(&world, &wrong).await;
     names(&ran, "settings: broker.url: expected a URL such as amqps://", "correct it");
     names(&ran, "settings: worker.lane: there is no such setting", "correct it");
-    MANAGEMENT.iter().for_each(|about| unseen(&ran, about));
+    unseen(&ran, &MANAGEMENT);
     good(&ran, "privileges");
 }
 
@@ -73,7 +73,7 @@ async fn what_was_not_to_be_looked_at_counts_unless_it_is_left_out() {
     let settings = [("SALDO__BROKER__URL", broker.as_str())];
     let ran = world.saldo_with(&settings, &["doctor", "--json"]).await;
     good(&ran, "settings");
-    MANAGEMENT.iter().for_each(|about| unseen(&ran, about));
+    unseen(&ran, &MANAGEMENT);
     let told = findings(&ran);
     let summary = format!("saldo: 6 of {} could not be looked at, what was is well\n", told.len());
     assert_eq!(ran.messages, summary, "{ran:?}");
@@ -184,7 +184,7 @@ async fn what_a_login_may_not_ask_is_unknown() {
         [("SALDO__BROKER__URL", broker.as_str()), ("SALDO__BROKER__MANAGEMENT_URL", management.as_str())];
     let ran = world.saldo_with(&settings, &["doctor", "--json"]).await;
     for about in ["users", "topology"] {
-        unseen(&ran, about);
+        unseen(&ran, &[about]);
         let told = findings(&ran);
         let finding = told.iter().find(|finding| finding["about"] == about).unwrap();
         assert!(finding["advice"].as_str().unwrap().contains("with the tag administrator"), "{finding}");

@@ -65,9 +65,10 @@ pub fn judge(user: &BrokerUser) -> Judged {
     }
     match (publisher, heard) {
         _ if !excess.is_empty() => Judged::Excess(excess),
-        (Some(confined), _) => Judged::Publisher(confined),
-        (None, Some(merchants)) => Judged::Subscriber(merchants),
-        (None, None) => Judged::Harmless,
+        // A pattern that matches nothing is nobody's.
+        (Some(confined), _) if !confined.merchants.is_empty() => Judged::Publisher(confined),
+        (_, Some(merchants)) if !merchants.is_empty() => Judged::Subscriber(merchants),
+        _ => Judged::Harmless,
     }
 }
 
@@ -227,6 +228,9 @@ mod tests {
         assert_eq!(judge(&subscriber), Judged::Subscriber(vec!["acme".to_owned(), "other".to_owned()]));
         // Without anything to bind, there is nothing to hear with.
         assert_eq!(judge(&user("reader", ["^$", "^$", r"^saldo\.events$"], None)), Judged::Harmless);
+        let nothing = Some("^$".to_owned());
+        assert_eq!(judge(&BrokerUser { hears: nothing.clone(), ..subscriber }), Judged::Harmless);
+        assert_eq!(judge(&user("shop", COMMANDS_ONLY, nothing.as_deref())), Judged::Harmless);
         assert_eq!(judge(&BrokerUser::default()), Judged::Harmless);
     }
 
