@@ -31,6 +31,7 @@ mod shop;
 mod shutdown;
 mod story;
 mod tls;
+mod topology;
 mod traces;
 mod verify;
 mod waiting;

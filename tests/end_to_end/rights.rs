@@ -3,6 +3,7 @@
 mod mails;
 mod publishers;
 mod roles;
+mod subscribers;
 
 use lapin::options::{
     BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,

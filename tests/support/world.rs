@@ -132,11 +132,15 @@ impl World {
 
     /// Gives a user of the broker what these rights have for this virtual host.
     pub async fn permit(&self, user: &str, rights: &Rights) {
-        let Rights { permissions: Permissions { configure, write, read }, topic, .. } = rights;
+        let Rights { permissions: Permissions { configure, write, read }, topic, hears, .. } = rights;
         let permissions = json!({ "configure": configure, "write": write, "read": read });
         self.manage("PUT", &format!("permissions/{}/{user}", self.name), Some(permissions)).await;
         if let Some(write) = topic {
             let topic = json!({ "exchange": worker::topology::COMMANDS, "write": write, "read": "^$" });
+            self.manage("PUT", &format!("topic-permissions/{}/{user}", self.name), Some(topic)).await;
+        }
+        if let Some(read) = hears {
+            let topic = json!({ "exchange": worker::topology::EVENTS, "write": "^$", "read": read });
             self.manage("PUT", &format!("topic-permissions/{}/{user}", self.name), Some(topic)).await;
         }
     }

@@ -22,6 +22,8 @@ pub(crate) enum LedgerError {
     Tls(String),
     #[error("the database cannot be reached")]
     Unreachable(#[source] sqlx::Error),
+    #[error("the database refuses the connection")]
+    Refused(#[source] sqlx::Error),
     #[error("the database did not answer within {} s", CONNECT_TIMEOUT.as_secs())]
     Silent,
     #[error(transparent)]
@@ -34,6 +36,7 @@ pub(crate) async fn connect_unchecked(database: Option<Database>) -> Result<PgCo
     match tokio::time::timeout(CONNECT_TIMEOUT, database.options().connect()).await {
         Ok(connected) => connected.map_err(|error| match ledger::tls::trouble(&error) {
             Some(trouble) => LedgerError::Tls(trouble),
+            None if error.as_database_error().is_some() => LedgerError::Refused(error),
             None => LedgerError::Unreachable(error),
         }),
         Err(_) => Err(LedgerError::Silent),

@@ -127,7 +127,7 @@ pub async fn main() -> ExitCode {
     let done = match command {
         Command::Migrate => migrate::run(config, &mut output).await,
         Command::Topology(command) => topology::run(command, config, &mut output).await,
-        Command::Doctor(arguments) => doctor::run(&arguments, config, &mut output).await,
+        Command::Doctor(arguments) => doctor::run(arguments, config, &mut output).await,
         Command::Queues(arguments) => queues::run(arguments, config, &mut output).await,
         Command::Publish(arguments) => publish::run(arguments, config, &mut output).await,
         Command::Outcomes(arguments) => outcomes::run(arguments, config, &mut output).await,

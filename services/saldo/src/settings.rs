@@ -20,7 +20,7 @@ const APPLICATION: &str = "saldo";
 pub(crate) struct Everything {
     pub(crate) database: Option<Database>,
     pub(crate) broker: Address,
-    pub(crate) management: SecretString,
+    pub(crate) management: Option<SecretString>,
     pub(crate) vault: Option<Vault>,
 }
 
@@ -87,7 +87,7 @@ impl Settings {
     pub(crate) fn everything(&mut self, timeout: Duration) -> Everything {
         let worker = worker::settings::Settings::read(&mut self.0);
         let database = self.optional_database(timeout);
-        let management = self.management();
+        let management = self.optional_management();
         self.0.watch();
         self.0.optional_treasury(APPLICATION, timeout);
         let vault = self.optional_vault();

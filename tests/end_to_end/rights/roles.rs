@@ -26,10 +26,72 @@ async fn the_catalogue_grants_exactly_what_is_written() {
     assert_eq!(triggers, wanted);
     for role in inspect::roles(&mut superuser).await.unwrap() {
         if ROLES.iter().any(|(name, _)| *name == role.name) {
-            let plain = inspect::RoleState { name: role.name.clone(), ..inspect::RoleState::default() };
+            let plain = inspect::RoleState {
+                name: role.name.clone(),
+                logs_in: true,
+                enters: true,
+                ..inspect::RoleState::default()
+            };
             assert_eq!(role, plain);
         }
     }
+}
+
+/// What a role was granted itself is told apart from what it comes by as a member of another, or as one of everybody. In a
+/// transaction that is never committed: roles are the whole server's, and others use them now.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_role_comes_by_over_others_is_not_its_own() {
+    let world = World::without_broker().await;
+    let mut superuser = world.superuser().await;
+    superuser
+        .execute(
+            "BEGIN;
+             CREATE ROLE test_group NOLOGIN; CREATE ROLE test_login LOGIN;
+             GRANT saldo_owner TO saldo_commissions;
+             GRANT saldo_withdrawals, saldo_operator TO test_group; GRANT test_group TO test_login;
+             GRANT SELECT ON entry TO PUBLIC;
+             GRANT UPDATE (note) ON entry TO saldo_notifier;
+             REVOKE SELECT ON notice FROM saldo_notifier;
+             REVOKE USAGE ON SCHEMA saldo FROM saldo_directory",
+        )
+        .await
+        .unwrap();
+    let held = inspect::privileges(&mut superuser).await.unwrap();
+    for (role, _) in ROLES.iter().filter(|(role, _)| *role != "saldo_notifier") {
+        assert_eq!(held[*role], privileges::wanted(role).unwrap(), "{role}");
+    }
+    let wanted = privileges::wanted("saldo_notifier").unwrap();
+    let notifier = &held["saldo_notifier"];
+    assert_eq!(privileges::written(notifier.difference(&wanted)), ["entry: UPDATE(note)"]);
+    assert_eq!(privileges::written(wanted.difference(notifier)), ["notice: SELECT"]);
+    let strangers = inspect::strangers(&mut superuser).await.unwrap();
+    assert_eq!(strangers, [("PUBLIC".to_owned(), "SELECT on entry".to_owned())]);
+
+    let roles = inspect::roles(&mut superuser).await.unwrap();
+    let role = |name: &str| roles.iter().find(|role| role.name == name).unwrap();
+    assert_eq!(role("saldo_commissions").member_of, ["saldo_owner"]);
+    assert_eq!((role("saldo_commissions").owns, role("saldo_commissions").creates), (0, false));
+    assert!(!role("saldo_directory").enters && role("saldo_commissions").enters);
+    let members = inspect::members(&mut superuser).await.unwrap();
+    let members: Vec<_> = members
+        .iter()
+        .filter(|member| member.name.starts_with("test_") || member.role == "saldo_owner")
+        .map(|member| {
+            let inspect::Member { role, name, logs_in, direct } = member;
+            (role.as_str(), name.as_str(), *logs_in, *direct)
+        })
+        .collect();
+    assert_eq!(
+        members,
+        [
+            ("saldo_operator", "test_group", false, true),
+            ("saldo_operator", "test_login", true, false),
+            ("saldo_owner", "saldo_commissions", true, true),
+            ("saldo_withdrawals", "test_group", false, true),
+            ("saldo_withdrawals", "test_login", true, false),
+        ]
+    );
+    superuser.execute("ROLLBACK").await.unwrap();
 }
 
 /// What no service may do, whichever it is.

@@ -1,17 +1,23 @@
 //! The broker: whether it can be reached, its version and nodes, the topology, and who consumes.
 
+use std::collections::BTreeSet;
+
 use worker::broker::{Address, Purpose, connect as connect_to};
-use worker::management::{ConnectionState, Difference, Management, ManagementError, Node, QueueState};
+use worker::management::{
+    ConnectionState, Difference, Management, ManagementError, Node, QueueState, Remedy,
+};
 use worker::topology::{self, Limits, Topology};
 
+use super::advice;
+use super::configuration::NOT_SET;
 use super::finding::Finding;
-use crate::output;
+use crate::output::{self, counted};
 use crate::settings::BROKER_TIMEOUT;
 
-const ABOUT: &str = "broker";
-const TOPOLOGY: &str = "topology";
-const ALARMS: &str = "alarms";
-const CONSUMERS: &str = "consumers";
+pub(super) const ABOUT: &str = "broker";
+pub(super) const TOPOLOGY: &str = "topology";
+pub(super) const ALARMS: &str = "alarms";
+pub(super) const CONSUMERS: &str = "consumers";
 
 /// The oldest version with all that Saldo uses: at-least-once dead-lettering.
 const OLDEST: (u32, u32) = (3, 10);
@@ -20,65 +26,69 @@ const OLDEST: (u32, u32) = (3, 10);
 const FULL_PERCENT: u64 = 80;
 
 /// Over AMQP, as the commands of this program connect.
-pub(super) async fn connect(address: Option<&Address>) -> Vec<Finding> {
-    let Some(address) = address else {
-        return vec![Finding::unknown(
-            ABOUT,
-            "was not connected to: broker.url is not usable",
-            "set it first",
-        )];
+pub(super) async fn connect(address: Result<&Address, &&'static str>) -> Vec<Finding> {
+    let address = match address {
+        Ok(address) => address,
+        Err(because) => return vec![Finding::unseen(ABOUT, because)],
     };
     match connect_to(address, "saldo doctor", Purpose::Publish, BROKER_TIMEOUT).await {
         Ok(connection) => {
             // It is gone with this process anyway.
             let _ = connection.close(0, "done".into()).await;
-            vec![Finding::good(ABOUT, "takes connections and this login")]
+            vec![Finding::good(ABOUT, format!("lets {} of broker.url in", address.user()))]
         }
-        Err(error) => vec![Finding::bad(
-            ABOUT,
-            output::chain(&error),
-            "see whether RabbitMQ runs and can be reached from here, and whether user, password and virtual host of \
-             broker.url are right",
-        )],
+        Err(error) => vec![Finding::bad(ABOUT, output::chain(&error), advice::broker(&error))],
     }
 }
 
-/// Through the management API.
-pub(super) async fn look(management: Option<&Management>) -> Vec<Finding> {
-    let Some(management) = management else {
-        return vec![Finding::unknown(
-            TOPOLOGY,
-            "was not looked at: broker.management_url is not usable",
-            "set it first",
-        )];
-    };
-    let mut findings = match management.version().await {
-        Ok(version) => vec![judge_version(&version)],
-        Err(error) => {
-            let advice = "see whether the management plugin is on (rabbitmq-plugins enable rabbitmq_management), and \
-                          whether user and password of broker.management_url are right";
-            return vec![Finding::bad(ABOUT, output::chain(&error), advice)];
-        }
-    };
-    match management.nodes().await {
-        Ok(nodes) => match management.connections().await {
-            Ok(connections) => findings.extend(judge_nodes(&nodes, &connections)),
-            Err(error) => findings.push(unanswered(ALARMS, &error)),
+/// Through the management API; which is returned where it answers, for who has further questions, or why it does not.
+pub(super) async fn look(
+    management: Result<Management, &'static str>,
+) -> (Vec<Finding>, Result<Management, &'static str>) {
+    let (first, because) = match management {
+        Ok(management) => match management.version().await {
+            Ok(version) => {
+                let mut findings = vec![judge_version(&version)];
+                findings.extend(look_further(&management).await);
+                return (findings, Ok(management));
+            }
+            Err(error) => (
+                Finding::bad(ABOUT, output::chain(&error), advice::unreached(&error)),
+                "there is no answer from the management API",
+            ),
         },
-        Err(error) => findings.push(unanswered(ALARMS, &error)),
-    }
+        Err(NOT_SET) => (
+            Finding::unknown(
+                ABOUT,
+                format!("management API not asked: {NOT_SET}"),
+                "set it, as a user with the tag administrator; or leave out what it would tell, with --skip",
+            ),
+            NOT_SET,
+        ),
+        // What is wrong with it is a finding already.
+        Err(because) => (Finding::unseen(ABOUT, because), because),
+    };
+    let unseen = [ALARMS, TOPOLOGY, CONSUMERS].map(|about| Finding::unseen(about, because));
+    (std::iter::once(first).chain(unseen).collect(), Err(because))
+}
+
+async fn look_further(management: &Management) -> Vec<Finding> {
+    let mut findings = match management.nodes().await {
+        Ok(nodes) => match management.connections().await {
+            Ok(connections) => judge_nodes(&nodes, &connections),
+            Err(error) => vec![unanswered(ALARMS, &error)],
+        },
+        Err(error) => vec![unanswered(ALARMS, &error)],
+    };
     let topology = Topology::new(Limits::default());
     match management.check(&topology).await {
-        Ok(differences) => match management.foreign_bindings(&topology).await {
+        Ok(differences) => match management.foreign_ways(&topology).await {
             Ok(foreign) => findings.extend(judge_topology(&differences, &foreign)),
             Err(error) => findings.push(unanswered(TOPOLOGY, &error)),
         },
         Err(error @ ManagementError::NoVhost(_)) => {
-            findings.push(Finding::bad(
-                TOPOLOGY,
-                output::chain(&error),
-                "rabbitmqctl add_vhost, then saldo topology apply",
-            ));
+            findings.push(Finding::bad(TOPOLOGY, output::chain(&error), advice::management(&error)));
+            findings.push(Finding::unseen(CONSUMERS, "there is no such virtual host"));
             return findings;
         }
         Err(error) => findings.push(unanswered(TOPOLOGY, &error)),
@@ -92,12 +102,7 @@ pub(super) async fn look(management: Option<&Management>) -> Vec<Finding> {
 
 /// What a login without enough rights, or a broker that is going down, makes of a question.
 pub(super) fn unanswered(about: &'static str, error: &ManagementError) -> Finding {
-    let what = format!("could not be looked at: {}", output::chain(error));
-    Finding::unknown(
-        about,
-        what,
-        "run saldo doctor with a user in broker.management_url that has the tag administrator",
-    )
+    Finding::unknown(about, format!("not looked at: {}", output::chain(error)), advice::management(error))
 }
 
 fn judge_version(version: &str) -> Finding {
@@ -145,42 +150,42 @@ fn judge_nodes(nodes: &[Node], connections: &[ConnectionState]) -> Vec<Finding> 
             );
         }
     }
-    let blocked = connections.iter().filter(|connection| connection.state.starts_with("block"));
-    let mut users: Vec<&str> = blocked.map(|connection| connection.user.as_str()).collect();
-    if !users.is_empty() {
-        let count = users.len();
-        users.sort_unstable();
-        users.dedup();
+    let blocked: Vec<_> =
+        connections.iter().filter(|connection| connection.state.starts_with("block")).collect();
+    if !blocked.is_empty() {
+        let users: BTreeSet<_> = blocked.iter().map(|connection| connection.user.as_str()).collect();
+        let users = users.into_iter().collect::<Vec<_>>().join(", ");
+        let are = if blocked.len() == 1 { "is" } else { "are" };
         bad.push(Finding::bad(
             ALARMS,
-            format!("{count} connections are blocked, of {}", users.join(", ")),
+            format!("{} {are} blocked, of {users}", counted(blocked.len(), "connection")),
             "they go on when the alarm is over",
         ));
     }
-    Finding::all_or(bad, ALARMS, format!("none; {} nodes, {} connections", nodes.len(), connections.len()))
+    let all = [counted(nodes.len(), "node"), counted(connections.len(), "connection")].join(", ");
+    Finding::all_or(bad, ALARMS, format!("none; {all}"))
 }
 
 fn judge_topology(differences: &[Difference], foreign: &[Difference]) -> Vec<Finding> {
-    let differing = differences.iter().map(|difference| {
-        // What is there otherwise is left alone by `apply`; a policy is not.
-        let advice = if difference.problem.contains("argument") || difference.problem.contains("has type") {
-            "its arguments are fixed: when it is empty and nobody uses it, delete it, then saldo topology apply"
-        } else if difference.problem.contains("hides Saldo's") {
-            "lower that policy's priority, or narrow its pattern"
-        } else {
-            "saldo topology apply"
-        };
-        Finding::bad(TOPOLOGY, difference.to_string(), advice)
+    let bad = differences.iter().chain(foreign).map(|difference| match difference.remedy {
+        Remedy::Apply => Finding::bad(TOPOLOGY, difference.to_string(), "saldo topology apply"),
+        Remedy::Remake => Finding::bad(
+            TOPOLOGY,
+            difference.to_string(),
+            "its arguments are fixed: when it is empty and nobody uses it, delete it, then saldo topology apply",
+        ),
+        Remedy::Yield => Finding::bad(
+            TOPOLOGY,
+            difference.to_string(),
+            "lower the priority of the policy that is not Saldo's, or narrow its pattern; operator policies count, too",
+        ),
+        Remedy::Remove => Finding::bad(
+            TOPOLOGY,
+            format!("{difference}: what comes that way passes by topic permissions"),
+            "find out who made it, and remove it in the management pages",
+        ),
     });
-    let foreign = foreign.iter().map(|binding| {
-        let what = format!("{binding}: what comes that way passes by topic permissions");
-        Finding::bad(TOPOLOGY, what, "find out who made it, and unbind it in the management pages")
-    });
-    Finding::all_or(
-        differing.chain(foreign).collect(),
-        TOPOLOGY,
-        "exchanges, queues, bindings and policies are as they should be",
-    )
+    Finding::all_or(bad.collect(), TOPOLOGY, "exchanges, queues, bindings and policies are as they should be")
 }
 
 fn judge_consumers(queues: &[QueueState]) -> Vec<Finding> {
@@ -245,17 +250,23 @@ mod tests {
             bad(&judge_nodes(&[node()], &[blocked.clone(), running, blocked])),
             ["2 connections are blocked, of shop"]
         );
+        let one = ConnectionState { user: "shop".to_owned(), state: "blocking".to_owned() };
+        assert_eq!(bad(&judge_nodes(&[node()], &[one])), ["1 connection is blocked, of shop"]);
     }
 
     #[test]
     fn a_difference_comes_with_what_mends_it() {
-        let advice = |problem: &str| {
-            let difference =
-                Difference { object: "queue saldo.commissions".to_owned(), problem: problem.to_owned() };
-            judge_topology(&[difference], &[])[0].advice.clone().unwrap()
+        let advice = |remedy| {
+            let difference = Difference {
+                object: "queue saldo.commissions".to_owned(),
+                problem: "is missing".to_owned(),
+                remedy,
+            };
+            judge_topology(&[], &[difference])[0].advice.clone().unwrap()
         };
-        assert_eq!(advice("is missing"), "saldo topology apply");
-        assert!(advice("has argument x-overflow \"drop-head\", expected none").contains("delete it"));
-        assert!(advice("is under the policy x, which is not Saldo's and hides Saldo's").contains("priority"));
+        assert_eq!(advice(Remedy::Apply), "saldo topology apply");
+        assert!(advice(Remedy::Remake).contains("delete it"));
+        assert!(advice(Remedy::Yield).contains("priority"));
+        assert!(advice(Remedy::Remove).contains("remove it"));
     }
 }

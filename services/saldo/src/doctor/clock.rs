@@ -11,44 +11,50 @@ use super::broker::unanswered;
 use super::database;
 use super::finding::Finding;
 
-const ABOUT: &str = "clock";
+pub(super) const ABOUT: &str = "clock";
 
 /// Clocks that are kept by NTP are within milliseconds; nothing here depends on less than seconds.
 const TOLERANCE: Duration = Duration::from_secs(5);
 
-/// The broker tells its time in HTTP's header, which has no fractions.
-const SECOND: Duration = Duration::from_secs(1);
+/// The broker tells its time in HTTP's header, which has no fractions, and which its web server writes anew once a second: what
+/// it says may be that old already.
+const BROKER_STEP: Duration = Duration::from_secs(2);
 
-pub(super) async fn look(ledger: Option<&mut PgConnection>, management: Option<&Management>) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Some(connection) = ledger {
-        let before = SystemTime::now();
-        match inspect::clock(connection).await {
-            Ok(theirs) => {
-                let theirs = Clock { earliest: theirs.into(), step: Duration::ZERO };
-                findings.push(judge("the database", theirs, before, SystemTime::now()));
-            }
-            Err(error) => findings.push(database::unanswered(ABOUT, &error)),
+pub(super) async fn look(
+    ledger: Result<&mut PgConnection, &mut &'static str>,
+    management: Result<&Management, &&'static str>,
+) -> Vec<Finding> {
+    let database = match ledger {
+        Ok(connection) => ask_database(connection).await,
+        Err(because) => Finding::unseen(ABOUT, because),
+    };
+    let broker = match management {
+        Ok(management) => ask_broker(management).await,
+        Err(because) => Finding::unseen(ABOUT, because),
+    };
+    vec![database, broker]
+}
+
+async fn ask_database(connection: &mut PgConnection) -> Finding {
+    let before = SystemTime::now();
+    match inspect::clock(connection).await {
+        Ok(theirs) => {
+            let theirs = Clock { earliest: theirs.into(), step: Duration::ZERO };
+            judge("the database", theirs, before, SystemTime::now())
         }
+        Err(error) => database::unanswered(ABOUT, &error),
     }
-    if let Some(management) = management {
-        match management.clock().await {
-            Ok(Some((theirs, before))) => {
-                let theirs = Clock { earliest: theirs.into(), step: SECOND };
-                findings.push(judge("the broker", theirs, before, SystemTime::now()));
-            }
-            Ok(None) => findings.push(Finding::unknown(
-                ABOUT,
-                "the broker does not tell its time",
-                "look at its machine",
-            )),
-            Err(error) => findings.push(unanswered(ABOUT, &error)),
+}
+
+async fn ask_broker(management: &Management) -> Finding {
+    match management.clock().await {
+        Ok(Some((theirs, before))) => {
+            let theirs = Clock { earliest: theirs.into(), step: BROKER_STEP };
+            judge("the broker", theirs, before, SystemTime::now())
         }
+        Ok(None) => Finding::unknown(ABOUT, "the broker does not tell its time", "look at its machine"),
+        Err(error) => unanswered(ABOUT, &error),
     }
-    if findings.is_empty() {
-        findings.push(Finding::unknown(ABOUT, "nobody could be asked for the time", "see above"));
-    }
-    findings
 }
 
 /// What a clock said: this moment, or up to a step later.
@@ -95,7 +101,7 @@ mod tests {
     #[test]
     fn what_lies_between_question_and_answer_agrees() {
         for (theirs, step) in
-            [(100, Duration::ZERO), (150, Duration::ZERO), (200, Duration::ZERO), (0, SECOND)]
+            [(100, Duration::ZERO), (150, Duration::ZERO), (200, Duration::ZERO), (0, BROKER_STEP)]
         {
             assert_eq!(judged(theirs, step, 100, 200).1, "it agrees with this machine");
         }
@@ -112,8 +118,23 @@ mod tests {
             judged(0, Duration::ZERO, 60_000, 60_100),
             (State::Bad, "it is 1m behind this machine".to_owned())
         );
-        // A second of it is not known.
-        assert_eq!(judged(0, SECOND, 6_000, 6_100), (State::Good, "it is 5s behind this machine".to_owned()));
-        assert_eq!(judged(0, SECOND, 6_001, 6_100).0, State::Bad);
+        // Two seconds of it are not known.
+        assert_eq!(
+            judged(0, BROKER_STEP, 7_000, 7_100),
+            (State::Good, "it is 5s behind this machine".to_owned())
+        );
+        assert_eq!(judged(0, BROKER_STEP, 7_001, 7_100).0, State::Bad);
+    }
+
+    #[test]
+    fn what_the_header_leaves_open_is_no_difference() {
+        // Asked at the end of a second, by a header of the second before.
+        for (told, asked) in [(0, 999), (0, 1_000), (0, 1_999), (1_000, 2_999), (1_000, 1_000)] {
+            assert_eq!(
+                judged(told, BROKER_STEP, asked, asked + 1).1,
+                "it agrees with this machine",
+                "{asked}"
+            );
+        }
     }
 }

@@ -11,13 +11,16 @@ use super::finding::Finding;
 use crate::ledger_access::STATEMENT_TIMEOUT;
 use crate::settings::Settings;
 
-const ABOUT: &str = "settings";
+pub(super) const ABOUT: &str = "settings";
 
-/// Where to look; `None`: its setting is missing or wrong.
+/// Why the management API is not asked, which need not be anybody's fault.
+pub(super) const NOT_SET: &str = "broker.management_url is not set";
+
+/// Where to look; or why that is not known, in a few words.
 pub(super) struct Sources {
-    pub(super) database: Option<Database>,
-    pub(super) broker: Option<Address>,
-    pub(super) management: Option<Management>,
+    pub(super) database: Result<Database, &'static str>,
+    pub(super) broker: Result<Address, &'static str>,
+    pub(super) management: Result<Management, &'static str>,
     /// `None` also where no keys are set: only some programs have them.
     pub(super) vault: Option<Vault>,
 }
@@ -27,15 +30,17 @@ pub(super) fn look(config: Option<&Path>) -> (Vec<Finding>, Sources) {
     let everything = settings.everything(STATEMENT_TIMEOUT);
     let problems = settings.finish().err().map(|error| error.0).unwrap_or_default();
     let wrong = |name: &str| problems.iter().any(|problem| problem.starts_with(&format!("{name}:")));
-    let broker = (!wrong("broker.url")).then_some(everything.broker);
-    let management = match &broker {
-        Some(broker) if !wrong("broker.management_url") => {
-            Management::new(&everything.management, broker).ok()
+    let broker = if wrong("broker.url") { Err("broker.url is not usable") } else { Ok(everything.broker) };
+    let management = match (everything.management, &broker) {
+        _ if wrong("broker.management_url") => Err("broker.management_url is not usable"),
+        (None, _) => Err(NOT_SET),
+        (Some(_), Err(why)) => Err(*why),
+        (Some(url), Ok(broker)) => {
+            Management::new(&url, broker).map_err(|_| "broker.management_url is not usable")
         }
-        _ => None,
     };
-    let sources = Sources { database: everything.database, broker, management, vault: everything.vault };
-    (judge(&problems), sources)
+    let database = everything.database.ok_or("database.url is not usable");
+    (judge(&problems), Sources { database, broker, management, vault: everything.vault })
 }
 
 fn judge(problems: &[String]) -> Vec<Finding> {

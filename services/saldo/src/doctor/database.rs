@@ -8,41 +8,46 @@ use sqlx::PgConnection;
 use sqlx::error::DatabaseError;
 
 use super::finding::Finding;
-use super::roles;
+use super::{advice, roles};
 use crate::{ledger_access, output};
 
-const ABOUT: &str = "database";
-const MIGRATIONS: &str = "migrations";
-const KEYS: &str = "keys";
+pub(super) const ABOUT: &str = "database";
+pub(super) const MIGRATIONS: &str = "migrations";
+pub(super) const KEYS: &str = "keys";
 
 /// The oldest server that Saldo is tested with.
 const OLDEST: (i32, &str) = (150_000, "15");
 
-const MIGRATE: &str = "saldo migrate, as a login that may create roles";
+const MIGRATE: &str =
+    "saldo migrate, with a superuser's login, or one that may create roles, in database.url";
 
-/// Looks; and the connection, for who has further questions.
+/// Looks; and the connection, for who has further questions, or why there is none.
 pub(super) async fn look(
-    database: Option<Database>,
+    database: Result<Database, &'static str>,
     vault: Option<&Vault>,
-) -> (Vec<Finding>, Option<PgConnection>) {
-    let Some(database) = database else {
-        return (
-            vec![Finding::unknown(ABOUT, "was not looked at: database.url is not usable", "set it first")],
-            None,
-        );
+) -> (Vec<Finding>, Result<PgConnection, &'static str>) {
+    let (first, because) = match database {
+        // What is wrong with it is a finding already.
+        Err(because) => (Finding::unseen(ABOUT, because), because),
+        Ok(database) => match ledger_access::connect_unchecked(Some(database)).await {
+            Ok(mut connection) => {
+                let findings = ask(&mut connection, vault).await;
+                return (findings, Ok(connection));
+            }
+            Err(error) => (
+                Finding::bad(ABOUT, output::chain(&error), advice::database(&error)),
+                "there is no connection to the database",
+            ),
+        },
     };
-    match ledger_access::connect_unchecked(Some(database)).await {
-        Ok(mut connection) => {
-            let findings = ask(&mut connection, vault).await;
-            (findings, Some(connection))
-        }
-        Err(error) => {
-            let what = output::chain(&error);
-            let advice = "see whether PostgreSQL runs and can be reached from here, and whether role and password of \
-                          database.url are right";
-            (vec![Finding::bad(ABOUT, what, advice)], None)
-        }
-    }
+    (unseen(first, MIGRATIONS, because), Err(because))
+}
+
+/// A finding, and that whatever comes from this section on was not looked at.
+fn unseen(first: Finding, from: &str, because: &str) -> Vec<Finding> {
+    let all = [MIGRATIONS, roles::ABOUT, roles::PRIVILEGES, roles::TRIGGERS, KEYS];
+    let rest = all.into_iter().skip_while(|about| *about != from);
+    std::iter::once(first).chain(rest.map(|about| Finding::unseen(about, because))).collect()
 }
 
 async fn ask(connection: &mut PgConnection, vault: Option<&Vault>) -> Vec<Finding> {
@@ -54,11 +59,11 @@ async fn ask(connection: &mut PgConnection, vault: Option<&Vault>) -> Vec<Findin
     match inspect::migrations(connection).await {
         Ok(differences) => findings.extend(judge_migrations(&differences)),
         Err(error) if is_missing(&error) => {
-            // Neither roles nor tables to look at.
-            findings.push(Finding::bad(
-                MIGRATIONS,
-                "there is no Saldo schema that this role may see",
-                MIGRATE,
+            let none = "there is no Saldo schema that this role may see";
+            findings.extend(unseen(
+                Finding::bad(MIGRATIONS, none, MIGRATE),
+                roles::ABOUT,
+                "there is no schema to see",
             ));
             return findings;
         }
@@ -66,7 +71,7 @@ async fn ask(connection: &mut PgConnection, vault: Option<&Vault>) -> Vec<Findin
     }
     findings.extend(roles::look(connection).await);
     match inspect::key_ids(connection).await {
-        Ok(used) => findings.extend(judge_keys(&used, vault)),
+        Ok(used) => findings.push(judge_keys(&used, vault)),
         Err(error) => findings.push(unanswered(KEYS, &error)),
     }
     findings
@@ -79,8 +84,13 @@ fn is_missing(error: &sqlx::Error) -> bool {
 }
 
 pub(super) fn unanswered(about: &'static str, error: &sqlx::Error) -> Finding {
-    let what = format!("could not be looked at: {}", output::chain(error));
-    Finding::unknown(about, what, "run saldo doctor again; as saldo_operator, if this role may not ask")
+    let may_not = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "42501");
+    let advice = if may_not {
+        "let database.url log in as saldo_operator, who may ask"
+    } else {
+        "see in PostgreSQL's log what happened, and run saldo doctor again"
+    };
+    Finding::unknown(about, format!("not looked at: {}", output::chain(error)), advice)
 }
 
 fn judge_server(server: &Server) -> Vec<Finding> {
@@ -167,23 +177,22 @@ fn judge_migrations(differences: &[(i64, MigrationState)]) -> Vec<Finding> {
 }
 
 /// The names of keys are no secrets.
-fn judge_keys(used: &[String], vault: Option<&Vault>) -> Option<Finding> {
+fn judge_keys(used: &[String], vault: Option<&Vault>) -> Finding {
+    if used.is_empty() {
+        return Finding::good(KEYS, "nothing is encrypted yet");
+    }
     let Some(vault) = vault else {
-        let advice = "set payout.keys as the directory worker has them, to look at this too";
-        return (!used.is_empty()).then(|| {
-            Finding::unknown(
-                KEYS,
-                "payout.keys are not set here: whether all can be read is not known",
-                advice,
-            )
-        });
+        let advice =
+            "set payout.keys as the directory worker has them, or leave this to where they are: --skip keys";
+        let what = "payout.keys are not set here: whether all can be read is not known";
+        return Finding::unknown(KEYS, what, advice);
     };
     let missing: Vec<_> = used
         .iter()
         .filter(|id| !vault.key_ids().any(|known| known == id.as_str()))
         .map(String::as_str)
         .collect();
-    Some(if missing.is_empty() {
+    if missing.is_empty() {
         Finding::good(KEYS, format!("payout.keys has all {} that are in use", used.len()))
     } else {
         Finding::bad(
@@ -191,7 +200,7 @@ fn judge_keys(used: &[String], vault: Option<&Vault>) -> Option<Finding> {
             format!("payout details are encrypted with {}, which payout.keys lacks", missing.join(", ")),
             "add the key from where it was kept; without it they cannot be read again",
         )
-    })
+    }
 }
 
 #[cfg(test)]
@@ -267,10 +276,10 @@ mod tests {
         let keys = "new:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         let vault: Vault = keys.parse().unwrap();
         let used = ["new".to_owned(), "old".to_owned()];
-        assert_eq!(judge_keys(&used[..1], Some(&vault)).unwrap().state, State::Good);
-        let lacking = judge_keys(&used, Some(&vault)).unwrap();
+        assert_eq!(judge_keys(&used[..1], Some(&vault)).state, State::Good);
+        let lacking = judge_keys(&used, Some(&vault));
         assert_eq!((lacking.state, lacking.what.contains("with old,")), (State::Bad, true));
-        assert_eq!(judge_keys(&used, None).unwrap().state, State::Unknown);
-        assert!(judge_keys(&[], None).is_none());
+        assert_eq!(judge_keys(&used, None).state, State::Unknown);
+        assert_eq!(judge_keys(&[], None).state, State::Good);
     }
 }

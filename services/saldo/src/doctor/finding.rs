@@ -40,7 +40,7 @@ pub(super) struct Finding {
     pub(super) about: &'static str,
     pub(super) state: State,
     pub(super) what: String,
-    /// What to do; never missing where something is bad.
+    /// What to do; never missing where something is bad, nor for the first of what could not be looked at for one reason.
     pub(super) advice: Option<String>,
 }
 
@@ -55,6 +55,11 @@ impl Finding {
 
     pub(super) fn unknown(about: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { about, state: State::Unknown, what: what.into(), advice: Some(advice.into()) }
+    }
+
+    /// What was not looked at because of something that is a finding of its own, which has the advice.
+    pub(super) fn unseen(about: &'static str, because: &str) -> Self {
+        Self { about, state: State::Unknown, what: format!("not looked at: {because}"), advice: None }
     }
 
     /// What is bad or, where nothing is, that all is good.

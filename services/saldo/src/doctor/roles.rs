@@ -1,28 +1,32 @@
 //! Who may do what in the database: roles, their privileges, and the triggers that refuse what no privilege rules out.
-//! Compared with [`ledger::privileges`], exactly: too little stops a worker, too much is a hole.
+//! Compared with [`ledger::privileges`], exactly: too little stops a worker, too much is a hole. What a role was granted itself is
+//! one thing, what it comes by as a member of another ([`super::memberships`]) or as one of everybody is theirs: each finding has
+//! the statement that mends it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ledger::inspect::{self, RoleState};
+use ledger::inspect::{self, Member, RoleState};
 use ledger::privileges::{self, GUARDS, Held, OWNER, ROLES};
 use sqlx::PgConnection;
 
+use super::advice::{as_owner, as_superuser};
 use super::database::unanswered;
 use super::finding::Finding;
+use super::memberships;
+use crate::output::counted;
 
-const ABOUT: &str = "roles";
-const PRIVILEGES: &str = "privileges";
-const TRIGGERS: &str = "triggers";
+pub(super) const ABOUT: &str = "roles";
+pub(super) const PRIVILEGES: &str = "privileges";
+pub(super) const TRIGGERS: &str = "triggers";
 
 /// What is asked about roles.
 struct Asked {
     /// Whose session it is.
     session: String,
     roles: Vec<RoleState>,
+    members: Vec<Member>,
     /// Owners of something in the schema that should not be.
     other_owners: Vec<String>,
-    /// Who can become the owner.
-    owners: Vec<String>,
 }
 
 pub(super) async fn look(connection: &mut PgConnection) -> Vec<Finding> {
@@ -45,8 +49,8 @@ async fn ask(connection: &mut PgConnection) -> sqlx::Result<Asked> {
     Ok(Asked {
         session: inspect::server(connection).await?.role,
         roles: inspect::roles(connection).await?,
+        members: inspect::members(connection).await?,
         other_owners: inspect::other_owners(connection).await?,
-        owners: inspect::owners(connection).await?,
     })
 }
 
@@ -56,71 +60,68 @@ async fn both(
     Ok((inspect::privileges(connection).await?, inspect::strangers(connection).await?))
 }
 
+fn is_known(name: &str) -> bool {
+    ROLES.iter().any(|(role, _)| *role == name)
+}
+
 fn judge_roles(asked: &Asked) -> Vec<Finding> {
-    let Asked { session, roles, other_owners, owners } = asked;
-    let known = |name: &str| ROLES.iter().any(|(role, _)| *role == name);
-    let mut bad = Vec::new();
-    for (name, _) in ROLES {
-        if !roles.iter().any(|role| role.name == name) {
-            bad.push(Finding::bad(ABOUT, format!("there is no role {name}"), "saldo migrate"));
-        }
-    }
-    for role in roles {
-        let name = &role.name;
-        // Whoever's session this is may have a login of its own that acts for one of the roles.
-        let allowed = |of: &&String| known(name) || !known(of);
-        let members: Vec<_> = role.member_of.iter().filter(allowed).map(String::as_str).collect();
-        let mut add = |what: String, advice: String| bad.push(Finding::bad(ABOUT, what, advice));
-        if !role.attributes.is_empty() {
-            let attributes = role.attributes.join(", ");
-            let advice = if known(name) {
-                let none: Vec<_> = role.attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
-                format!("ALTER ROLE {name} {}", none.join(" "))
-            } else {
-                "let database.url log in as one of Saldo's roles, such as saldo_operator".to_owned()
-            };
-            add(format!("{name} is {attributes}: more than anybody needs for Saldo"), advice);
-        }
-        if !members.is_empty() {
-            let members = members.join(", ");
-            add(format!("{name} is a member of {members}"), format!("REVOKE {members} FROM {name}"));
-        }
-        if role.owns > 0 {
-            add(
-                format!("{name} owns {} things in the schema, and could change them at will", role.owns),
-                format!("ALTER … OWNER TO {OWNER}, for what psql's \\d saldo.* shows as {name}'s"),
-            );
-        }
-        if role.creates && role.owns == 0 {
-            add(
-                format!("{name} may create in the schema"),
-                format!("REVOKE CREATE ON SCHEMA saldo FROM {name}"),
-            );
-        }
-        let acts_for_a_role = role.member_of.iter().any(|of| known(of));
-        if !known(name) && role.attributes.is_empty() && !acts_for_a_role {
-            add(
-                format!("database.url logs in as {name}, which is none of Saldo's roles"),
-                "use saldo_operator, or GRANT it to that login".to_owned(),
-            );
-        }
-    }
+    let Asked { session, roles, members, other_owners } = asked;
+    let missing = ROLES.iter().filter(|(name, _)| !roles.iter().any(|role| role.name == *name));
+    let mut bad: Vec<_> = missing
+        .map(|(name, _)| Finding::bad(ABOUT, format!("there is no role {name}"), "saldo migrate"))
+        .collect();
+    bad.extend(roles.iter().flat_map(judge_role));
+    bad.extend(memberships::judge(roles, members));
     let owned = other_owners.iter().filter(|owner| !roles.iter().any(|role| role.name == **owner));
     bad.extend(owned.map(|owner| {
         Finding::bad(
             ABOUT,
             format!("{owner} owns something in the schema; all of it should be {OWNER}'s"),
-            format!("ALTER … OWNER TO {OWNER}, for what psql's \\d shows as {owner}'s"),
+            as_superuser(&format!(
+                "ALTER … OWNER TO {OWNER}, for what psql's \\d saldo.* shows as {owner}'s"
+            )),
         )
     }));
-    let good = match owners.as_slice() {
-        [] => format!("none has more than it should; the session is {session}'s"),
-        owners => format!(
-            "none has more than it should; the session is {session}'s; who migrates: {}",
-            owners.join(", ")
-        ),
-    };
-    Finding::all_or(bad, ABOUT, good)
+    let good = format!("none has more than it should; the session is {session}'s");
+    let mut findings = Finding::all_or(bad, ABOUT, good);
+    findings.extend(memberships::list(roles, members));
+    findings
+}
+
+/// What a role is itself.
+fn judge_role(role: &RoleState) -> Vec<Finding> {
+    let RoleState { name, attributes, owns, .. } = role;
+    let mut bad = Vec::new();
+    let mut add = |what: String, advice: String| bad.push(Finding::bad(ABOUT, what, advice));
+    if !attributes.is_empty() {
+        let advice = if is_known(name) {
+            let none: Vec<_> = attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
+            as_superuser(&format!("ALTER ROLE {name} {};", none.join(" ")))
+        } else {
+            "let database.url log in as one of Saldo's roles, such as saldo_operator".to_owned()
+        };
+        add(format!("{name} is {}: more than anybody needs for Saldo", attributes.join(", ")), advice);
+    }
+    if *owns > 0 {
+        let things = counted(usize::try_from(*owns).unwrap_or(usize::MAX), "thing");
+        add(
+            format!("{name} owns {things} in the schema, and could change them at will"),
+            as_superuser(&format!("ALTER … OWNER TO {OWNER}, for what psql's \\d saldo.* shows as {name}'s")),
+        );
+    }
+    if role.creates && *owns == 0 {
+        add(
+            format!("{name} may create in the schema"),
+            as_owner(&format!("REVOKE CREATE ON SCHEMA saldo FROM {name};")),
+        );
+    }
+    if is_known(name) && !role.enters {
+        add(
+            format!("{name} may not enter the schema"),
+            as_owner(&format!("GRANT USAGE ON SCHEMA saldo TO {name};")),
+        );
+    }
+    bad
 }
 
 fn judge_privileges(held: &BTreeMap<String, BTreeSet<Held>>, strangers: &[(String, String)]) -> Vec<Finding> {
@@ -135,12 +136,14 @@ fn judge_privileges(held: &BTreeMap<String, BTreeSet<Held>>, strangers: &[(Strin
             };
             these.iter().map(one).collect::<Vec<_>>().join(" ")
         };
-        let excess = privileges::written(held.difference(&wanted));
+        // A column of what is granted as a whole gives nothing.
+        let gives = |held: &&Held| !wanted.contains(&Held { column: None, ..(*held).clone() });
+        let excess = privileges::written(held.difference(&wanted).filter(gives));
         if !excess.is_empty() {
             bad.push(Finding::bad(
                 PRIVILEGES,
                 format!("{role} may more than it should: {}", excess.join("; ")),
-                format!("as {OWNER}: {}", statements("REVOKE", "FROM", &excess)),
+                as_owner(&statements("REVOKE", "FROM", &excess)),
             ));
         }
         let lacking = privileges::written(wanted.difference(held));
@@ -149,8 +152,8 @@ fn judge_privileges(held: &BTreeMap<String, BTreeSet<Held>>, strangers: &[(Strin
                 PRIVILEGES,
                 format!("{role} lacks: {}", lacking.join("; ")),
                 format!(
-                    "saldo migrate, if migrations are missing; otherwise as {OWNER}: {}",
-                    statements("GRANT", "TO", &lacking)
+                    "saldo migrate, if migrations are missing; otherwise {}",
+                    as_owner(&statements("GRANT", "TO", &lacking))
                 ),
             ));
         }
@@ -166,7 +169,7 @@ fn judge_privileges(held: &BTreeMap<String, BTreeSet<Held>>, strangers: &[(Strin
             {
                 let revoke =
                     |what: &&str| format!("REVOKE {} FROM {who};", what.replacen(" on ", " ON saldo.", 1));
-                format!("as {OWNER}: {}", what.iter().map(revoke).collect::<Vec<_>>().join(" "))
+                as_owner(&what.iter().map(revoke).collect::<Vec<_>>().join(" "))
             },
         )
     }));
@@ -180,7 +183,10 @@ fn judge_triggers(found: &BTreeMap<(String, String), bool>) -> Vec<Finding> {
             Some(false) => Some(Finding::bad(
                 TRIGGERS,
                 format!("{trigger} of {table} does not always fire"),
-                format!("as {OWNER}: ALTER TABLE saldo.{table} ENABLE ALWAYS TRIGGER {trigger}; then saldo verify --anchor"),
+                format!(
+                    "{}; then saldo verify --anchor",
+                    as_owner(&format!("ALTER TABLE saldo.{table} ENABLE ALWAYS TRIGGER {trigger}"))
+                ),
             )),
             None => Some(Finding::bad(
                 TRIGGERS,
@@ -198,12 +204,17 @@ mod tests {
     use super::*;
 
     fn sound() -> Asked {
-        let role = |(name, _): (&str, _)| RoleState { name: name.to_owned(), ..RoleState::default() };
+        let role = |(name, _): (&str, _)| RoleState {
+            name: name.to_owned(),
+            logs_in: true,
+            enters: true,
+            ..RoleState::default()
+        };
         Asked {
             session: "saldo_operator".to_owned(),
             roles: ROLES.map(role).to_vec(),
+            members: Vec::new(),
             other_owners: Vec::new(),
-            owners: vec!["admin".to_owned()],
         }
     }
 
@@ -222,14 +233,6 @@ mod tests {
     #[test]
     fn roles_as_the_migrations_make_them_are_well() {
         assert!(bad(&judge_roles(&sound())).is_empty());
-        let login = RoleState {
-            name: "maria".to_owned(),
-            member_of: vec!["saldo_operator".to_owned()],
-            ..RoleState::default()
-        };
-        let mut asked = sound();
-        asked.roles.push(login);
-        assert!(bad(&judge_roles(&asked)).is_empty());
     }
 
     #[test]
@@ -237,12 +240,9 @@ mod tests {
         assert_eq!(
             with(|role| role.attributes = vec!["CREATEROLE".to_owned(), "CREATEDB".to_owned()]),
             ["saldo_commissions is CREATEROLE, CREATEDB: more than anybody needs for Saldo → \
-              ALTER ROLE saldo_commissions NOCREATEROLE NOCREATEDB"]
+              as a superuser: ALTER ROLE saldo_commissions NOCREATEROLE NOCREATEDB;"]
         );
-        assert_eq!(
-            with(|role| role.member_of = vec!["saldo_owner".to_owned()]),
-            ["saldo_commissions is a member of saldo_owner → REVOKE saldo_owner FROM saldo_commissions"]
-        );
+        assert_eq!(with(|role| role.enters = false).len(), 1);
         assert_eq!(with(|role| role.owns = 1).len(), 1);
         assert_eq!(with(|role| role.creates = true).len(), 1);
         assert_eq!(with(|role| role.name = "other".to_owned()).len(), 2);
@@ -270,16 +270,17 @@ mod tests {
         };
         notifier.insert(privilege("entry", "UPDATE", Some("note")));
         notifier.insert(privilege("entry", "INSERT", None));
+        notifier.insert(privilege("account", "SELECT", Some("balance")));
         notifier.remove(&privilege("notice", "SELECT", None));
         assert_eq!(
             bad(&judge_privileges(&held, &[("PUBLIC".to_owned(), "DELETE on entry".to_owned())])),
             [
                 "saldo_notifier may more than it should: entry: INSERT UPDATE(note) → \
-                 as saldo_owner: REVOKE INSERT, UPDATE(note) ON saldo.entry FROM saldo_notifier;",
-                "saldo_notifier lacks: notice: SELECT → saldo migrate, if migrations are missing; otherwise as saldo_owner: \
-                 GRANT SELECT ON saldo.notice TO saldo_notifier;",
+                 as a superuser: SET ROLE saldo_owner; REVOKE INSERT, UPDATE(note) ON saldo.entry FROM saldo_notifier;",
+                "saldo_notifier lacks: notice: SELECT → saldo migrate, if migrations are missing; otherwise \
+                 as a superuser: SET ROLE saldo_owner; GRANT SELECT ON saldo.notice TO saldo_notifier;",
                 "PUBLIC is none of Saldo's roles and was granted DELETE on entry → \
-                 as saldo_owner: REVOKE DELETE ON saldo.entry FROM PUBLIC;",
+                 as a superuser: SET ROLE saldo_owner; REVOKE DELETE ON saldo.entry FROM PUBLIC;",
             ]
         );
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{FromRow, PgConnection, Result};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, Result};
 use time::OffsetDateTime;
 
 use crate::privileges::{Held, OWNER, ROLES};
@@ -63,18 +63,23 @@ pub async fn clock(connection: &mut PgConnection) -> Result<OffsetDateTime> {
     sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(connection).await
 }
 
-/// What a role is, besides its privileges on tables.
+/// What a role is, besides its privileges on tables. All of it is the role's own: what it comes by as a member of another is
+/// that one's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, FromRow)]
 pub struct RoleState {
     /// Its name.
     pub name: String,
     /// `SUPERUSER`, `CREATEROLE` and so on: what it has of attributes that no service needs.
     pub attributes: Vec<String>,
-    /// The roles whose privileges it has or can take.
+    /// The roles that were granted to it, and whose privileges it has or can take.
     pub member_of: Vec<String>,
+    /// Whether it can log in.
+    pub logs_in: bool,
     /// How many tables, views, functions and schemas of Saldo's it owns.
     pub owns: i64,
-    /// Whether it may create in the schema.
+    /// Whether it was let into the schema.
+    pub enters: bool,
+    /// Whether it was allowed to create in the schema.
     pub creates: bool,
 }
 
@@ -83,53 +88,93 @@ pub struct RoleState {
 /// # Errors
 /// The database's.
 pub async fn roles(connection: &mut PgConnection) -> Result<Vec<RoleState>> {
-    sqlx::query_as(
-        "SELECT r.rolname::text AS name,
+    let sql = format!(
+        "WITH {EFFECTIVE}, schema_grant AS (
+             SELECT g.grantee, g.privilege_type FROM pg_namespace s, aclexplode(s.nspacl) g WHERE s.nspname = 'saldo'
+         )
+         SELECT r.rolname::text AS name,
                 array_remove(ARRAY[
                     CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END,
                     CASE WHEN r.rolcreatedb THEN 'CREATEDB' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END,
                     CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL) AS attributes,
-                ARRAY(SELECT m.rolname::text FROM pg_roles m
-                      WHERE NOT r.rolsuper AND m.oid <> r.oid AND pg_has_role(r.oid, m.oid, 'MEMBER')
-                      ORDER BY 1) AS member_of,
+                ARRAY(SELECT DISTINCT pg_get_userbyid(e.role)::text FROM effective e
+                      WHERE e.member = r.oid AND NOT r.rolsuper ORDER BY 1) AS member_of,
+                r.rolcanlogin AS logs_in,
                 (SELECT count(*) FROM pg_class c WHERE c.relnamespace = s.oid AND c.relowner = r.oid)
                     + (SELECT count(*) FROM pg_proc p WHERE p.pronamespace = s.oid AND p.proowner = r.oid)
                     + (s.nspowner = r.oid)::integer AS owns,
-                NOT r.rolsuper AND has_schema_privilege(r.oid, s.oid, 'CREATE') AS creates
+                EXISTS (SELECT FROM schema_grant g WHERE g.grantee = r.oid AND g.privilege_type = 'USAGE') AS enters,
+                EXISTS (SELECT FROM schema_grant g WHERE g.grantee = r.oid AND g.privilege_type = 'CREATE') AS creates
          FROM pg_roles r, pg_namespace s
          WHERE s.nspname = 'saldo' AND (r.rolname = ANY($1) OR r.rolname = current_user)
-         ORDER BY 1",
-    )
-    .bind(ROLES.map(|(name, _)| name.to_owned()).to_vec())
-    .fetch_all(connection)
-    .await
+         ORDER BY 1"
+    );
+    sqlx::query_as(AssertSqlSafe(sql)).bind(names()).fetch_all(connection).await
 }
 
-/// What the roles of [`ROLES`] may do in the schema, by role; however they come by it: granted to them, to a role that
-/// they are a member of, or to everybody.
+/// Memberships that give something: since Postgres 16 the creator of a role is a member of it that neither has its privileges
+/// nor can become it. Older ones have not the columns that say so.
+const EFFECTIVE: &str = "effective AS (
+             SELECT m.roleid AS role, m.member FROM pg_auth_members m
+             WHERE coalesce((to_jsonb(m)->>'set_option')::boolean, true)
+                OR coalesce((to_jsonb(m)->>'inherit_option')::boolean, true)
+         )";
+
+fn names() -> Vec<String> {
+    ROLES.map(|(name, _)| name.to_owned()).to_vec()
+}
+
+/// Somebody who is a member of one of Saldo's roles.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Member {
+    /// Of this one: one of [`ROLES`], or [`OWNER`].
+    pub role: String,
+    /// Who.
+    pub name: String,
+    /// Whether it can log in.
+    pub logs_in: bool,
+    /// Whether it was granted the role itself, and not one that was.
+    pub direct: bool,
+}
+
+/// Who is a member of which of Saldo's roles, over however many others; by role and name.
+///
+/// # Errors
+/// The database's.
+pub async fn members(connection: &mut PgConnection) -> Result<Vec<Member>> {
+    let sql = format!(
+        "WITH RECURSIVE {EFFECTIVE}, reached AS (
+             SELECT r.oid AS role, e.member FROM pg_roles r JOIN effective e ON e.role = r.oid
+             WHERE r.rolname = ANY($1) OR r.rolname = $2
+             UNION
+             SELECT reached.role, e.member FROM reached JOIN effective e ON e.role = reached.member
+         )
+         SELECT pg_get_userbyid(reached.role)::text AS role, m.rolname::text AS name, m.rolcanlogin AS logs_in,
+                EXISTS (SELECT FROM effective e WHERE e.role = reached.role AND e.member = reached.member) AS direct
+         FROM reached JOIN pg_roles m ON m.oid = reached.member
+         ORDER BY 1, 2"
+    );
+    sqlx::query_as(AssertSqlSafe(sql)).bind(names()).bind(OWNER).fetch_all(connection).await
+}
+
+/// What the roles of [`ROLES`] were granted in the schema, by role: to themselves, not to a role that they are a member of, nor
+/// to everybody.
 ///
 /// # Errors
 /// The database's.
 pub async fn privileges(connection: &mut PgConnection) -> Result<BTreeMap<String, BTreeSet<Held>>> {
     let rows: Vec<(String, String, String, Option<String>)> = sqlx::query_as(
-        "SELECT r.rolname::text, c.relname::text, p.privilege, column_.name
-         FROM pg_roles r
-         CROSS JOIN pg_class c
-         CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER'])
-             AS p (privilege)
-         CROSS JOIN LATERAL (
-             SELECT NULL::text AS name WHERE has_table_privilege(r.oid, c.oid, p.privilege)
-             UNION ALL
-             SELECT a.attname::text FROM pg_attribute a
-             WHERE NOT has_table_privilege(r.oid, c.oid, p.privilege)
-               AND a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-               AND CASE WHEN p.privilege IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
-                        THEN has_column_privilege(r.oid, c.oid, a.attnum, p.privilege) END
-         ) AS column_
-         WHERE c.relnamespace = to_regnamespace('saldo') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-           AND r.rolname = ANY($1)",
+        "SELECT r.rolname::text, g.relname::text, g.privilege_type, g.attname::text
+         FROM (SELECT c.relname, c.relkind, NULL::name AS attname, (aclexplode(c.relacl)).*
+               FROM pg_class c WHERE c.relnamespace = to_regnamespace('saldo')
+               UNION ALL
+               SELECT c.relname, c.relkind, a.attname, (aclexplode(a.attacl)).*
+               FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+               WHERE c.relnamespace = to_regnamespace('saldo') AND a.attnum > 0 AND NOT a.attisdropped) AS g
+         JOIN pg_roles r ON r.oid = g.grantee
+         WHERE g.relkind IN ('r', 'p', 'v', 'm', 'f') AND r.rolname = ANY($1)",
     )
-    .bind(ROLES.map(|(name, _)| name.to_owned()).to_vec())
+    .bind(names())
     .fetch_all(connection)
     .await?;
     let mut privileges = BTreeMap::<_, BTreeSet<_>>::new();
@@ -140,7 +185,7 @@ pub async fn privileges(connection: &mut PgConnection) -> Result<BTreeMap<String
 }
 
 /// Who else was granted something in the schema that is more than reading, or what is sealed: `role` and what, as
-/// `INSERT on entry`. `PUBLIC` is everybody.
+/// `INSERT on entry`. `PUBLIC` is everybody, whose reading counts too: the services are among them.
 ///
 /// # Errors
 /// The database's.
@@ -155,10 +200,11 @@ pub async fn strangers(connection: &mut PgConnection) -> Result<Vec<(String, Str
                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
                WHERE c.relnamespace = to_regnamespace('saldo')) AS g
          WHERE g.grantee <> g.relowner AND g.grantee <> ALL(SELECT oid FROM pg_roles WHERE rolname = ANY($1))
-           AND (g.privilege_type <> 'SELECT' OR (g.relname = 'payout_method' AND coalesce(g.attname, 'sealed') = 'sealed'))
+           AND (g.privilege_type <> 'SELECT' OR g.grantee = 0
+                OR (g.relname = 'payout_method' AND coalesce(g.attname, 'sealed') = 'sealed'))
          ORDER BY 1, 2",
     )
-    .bind(ROLES.map(|(name, _)| name.to_owned()).to_vec())
+    .bind(names())
     .fetch_all(connection)
     .await
 }
@@ -174,20 +220,6 @@ pub async fn other_owners(connection: &mut PgConnection) -> Result<Vec<String>> 
                UNION SELECT proowner FROM pg_proc WHERE pronamespace = to_regnamespace('saldo')
                UNION SELECT nspowner FROM pg_namespace WHERE nspname = 'saldo') AS o
          WHERE pg_get_userbyid(o.owner) <> $1 ORDER BY 1",
-    )
-    .bind(OWNER)
-    .fetch_all(connection)
-    .await
-}
-
-/// Who can become the owner, other than superusers.
-///
-/// # Errors
-/// The database's.
-pub async fn owners(connection: &mut PgConnection) -> Result<Vec<String>> {
-    sqlx::query_scalar(
-        "SELECT r.rolname::text FROM pg_roles r, pg_roles o
-         WHERE o.rolname = $1 AND r.oid <> o.oid AND NOT r.rolsuper AND pg_has_role(r.oid, o.oid, 'MEMBER') ORDER BY 1",
     )
     .bind(OWNER)
     .fetch_all(connection)

@@ -11,7 +11,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::runtime::default_runtime;
 use lapin::types::{FieldTable, FrameSize, ShortString};
 use lapin::uri::{AMQPScheme, AMQPUri};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, ErrorKind};
 use tokio::time::timeout;
 
 use crate::metrics;
@@ -110,6 +110,12 @@ pub enum BrokerError {
     /// The connection or channel failed.
     #[error("the connection to the broker failed")]
     Lost(#[from] lapin::Error),
+    /// It does not know the user, or the password is another.
+    #[error("the broker refuses this login")]
+    Login(#[source] lapin::Error),
+    /// There is no such virtual host, or the user may not enter it.
+    #[error("the broker does not let this user into the virtual host")]
+    NoEntry(#[source] lapin::Error),
     /// It is not who it should be, or does not speak TLS.
     #[error("TLS with the broker failed: {0}")]
     Tls(String),
@@ -142,7 +148,7 @@ impl BrokerError {
     /// As metrics name it.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
-            Self::Lost(_) => "lost",
+            Self::Lost(_) | Self::Login(_) | Self::NoEntry(_) => "lost",
             Self::Tls(_) => "tls",
             Self::User | Self::RoutingKey | Self::Unconfirmed => "misuse",
             Self::Silent { .. } => "timeout",
@@ -172,11 +178,22 @@ pub async fn connect(
     match timeout(within, Connection::connect_uri_with_config(uri, properties, tls.for_lapin(), runtime))
         .await
     {
-        Ok(connected) => connected.map_err(|error| match ledger::tls::trouble(&error) {
-            Some(trouble) => BrokerError::Tls(trouble),
-            None => error.into(),
-        }),
+        Ok(connected) => connected.map_err(refusal),
         Err(_) => Err(BrokerError::Silent { after: within, blocked: false }),
+    }
+}
+
+/// Why a connection was not made.
+fn refusal(error: lapin::Error) -> BrokerError {
+    const ACCESS_REFUSED: u16 = 403;
+    const NOT_ALLOWED: u16 = 530;
+    if let Some(trouble) = ledger::tls::trouble(&error) {
+        return BrokerError::Tls(trouble);
+    }
+    match error.kind() {
+        ErrorKind::ProtocolError(why) if why.get_id() == ACCESS_REFUSED => BrokerError::Login(error),
+        ErrorKind::ProtocolError(why) if why.get_id() == NOT_ALLOWED => BrokerError::NoEntry(error),
+        _ => error.into(),
     }
 }
 

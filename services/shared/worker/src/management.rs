@@ -1,8 +1,8 @@
 //! Declaring and comparing the topology through `RabbitMQ`'s management API.
 //!
-//! [`Management::apply`] only adds: every object is declared, whatever became of the others, and what exists
-//! otherwise stays as it is and is reported. Nothing is ever deleted. Stopped half-way it leaves whole objects;
-//! applying again goes on. [`Management::check`] only reads.
+//! [`Management::plan`] says what is missing and which policies differ, and [`Management::carry_out`] adds or changes one such
+//! thing. What exists otherwise stays as it is, and [`Management::check`] reports it. Nothing is ever deleted. Stopped half-way
+//! that leaves whole objects; planning again goes on. Planning and checking only read.
 //!
 //! Requests are made one after the other, a few dozen at most, each bounded by [`TIMEOUT`].
 
@@ -13,18 +13,21 @@ use std::time::Duration;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::broker::Address;
 use crate::topology::{Binding, Exchange, Policy, Queue, Topology};
 
 mod bindings;
+mod compare;
+mod connections;
 mod messages;
 mod nodes;
 mod queues;
 mod routes;
 mod users;
 
+pub use compare::{Difference, Remedy};
 pub(crate) use messages::Peeked;
 pub use nodes::{ConnectionState, Node};
 pub use queues::{QueueState, Waited};
@@ -43,12 +46,18 @@ pub enum ManagementError {
     /// It is not who it should be, or does not speak TLS.
     #[error("TLS with RabbitMQ's management API failed: {0}")]
     Tls(String),
-    /// No answer.
+    /// Nobody is there.
     #[error("RabbitMQ's management API cannot be reached")]
     Unreachable(#[source] reqwest::Error),
-    /// It does not know the user, or the user may not.
+    /// No answer in time.
+    #[error("RabbitMQ's management API did not answer within {} s", TIMEOUT.as_secs())]
+    Silent,
+    /// Somebody else is there.
+    #[error("what answers is not RabbitMQ's management API")]
+    Garbled(#[source] reqwest::Error),
+    /// It does not know the user, or the user may not: `RabbitMQ` has one status for both.
     #[error(
-        "RabbitMQ's management API refuses this user ({0}); it takes the tag `administrator` or `policymaker`"
+        "RabbitMQ's management API refuses this user ({0}): its password is wrong, or it lacks the tag or right that this takes"
     )]
     Forbidden(StatusCode),
     /// The virtual host of `broker.url` does not exist.
@@ -76,29 +85,10 @@ impl From<reqwest::Error> for ManagementError {
     fn from(error: reqwest::Error) -> Self {
         match ledger::tls::trouble(&error) {
             Some(trouble) => Self::Tls(trouble),
+            None if error.is_timeout() => Self::Silent,
+            None if error.is_decode() => Self::Garbled(error.without_url()),
             None => Self::Unreachable(error.without_url()),
         }
-    }
-}
-
-/// What is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Such as `queue saldo.commissions`.
-    pub object: String,
-    /// What is the matter with it, beginning with a verb.
-    pub problem: String,
-}
-
-impl Difference {
-    fn new(object: &impl ToString, problem: impl Into<String>) -> Self {
-        Self { object: object.to_string(), problem: problem.into() }
-    }
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.object, self.problem)
     }
 }
 
@@ -188,6 +178,28 @@ impl<'a> Object<'a> {
     }
 }
 
+/// What is done to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is made.
+    Make,
+    /// It is there, and gets other values.
+    Set,
+}
+
+/// An object that is to be declared. Shown, it is the object's kind and name.
+pub struct Step<'a> {
+    object: Object<'a>,
+    /// What becomes of it.
+    pub change: Change,
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.object.fmt(f)
+    }
+}
+
 /// A client of the management API for one virtual host.
 #[derive(Clone)]
 pub struct Management {
@@ -226,22 +238,38 @@ impl Management {
         &self.vhost
     }
 
-    /// Declares everything. What the broker refuses (because it exists otherwise, say) is returned, in its words.
+    /// What is to be declared so that nothing is missing and no policy differs, in the order in which that is best done.
     ///
     /// # Errors
     /// The API cannot be used at all.
-    pub async fn apply(&self, topology: &Topology) -> Result<Vec<Difference>, ManagementError> {
+    pub async fn plan<'a>(&self, topology: &'a Topology) -> Result<Vec<Step<'a>>, ManagementError> {
         self.check_vhost().await?;
-        let mut refused = Vec::new();
+        let mut steps = Vec::new();
         for object in Object::all(topology) {
-            let (method, body) = object.declaration();
-            let answer = self.request(method, &object.path(&self.vhost), None, Some(&body)).await?;
-            if !answer.status().is_success() {
-                let problem = format!("was not declared: {}", reason(answer).await);
-                refused.push(Difference::new(&object, problem));
-            }
+            let found = self.get::<Value>(&object, &object.path(&self.vhost), None).await?;
+            let change = match (&object, &found) {
+                (_, None) => Some(Change::Make),
+                (Object::Binding(binding), Some(found)) => {
+                    (!compare::binding(binding, found).is_empty()).then_some(Change::Make)
+                }
+                (Object::Policy(policy), Some(found)) => {
+                    (!compare::policy(policy, found).is_empty()).then_some(Change::Set)
+                }
+                (Object::Exchange(_) | Object::Queue(_), Some(_)) => None,
+            };
+            steps.extend(change.map(|change| Step { object, change }));
         }
-        Ok(refused)
+        Ok(steps)
+    }
+
+    /// Declares an object. What the broker refuses (because it exists otherwise by now, say) is returned, in its words.
+    ///
+    /// # Errors
+    /// The API cannot be used at all.
+    pub async fn carry_out(&self, step: &Step<'_>) -> Result<Option<String>, ManagementError> {
+        let (method, body) = step.object.declaration();
+        let answer = self.request(method, &step.object.path(&self.vhost), None, Some(&body)).await?;
+        Ok(if answer.status().is_success() { None } else { Some(reason(answer).await) })
     }
 
     /// Compares everything. An empty list: all is as it should be.
@@ -254,7 +282,7 @@ impl Management {
         let mut differences = Vec::new();
         for object in Object::all(topology) {
             let Some(mut found) = self.get::<Value>(&object, &object.path(&self.vhost), None).await? else {
-                differences.push(Difference::new(&object, "is missing"));
+                differences.push(Difference::new(&object, "is missing", Remedy::Apply));
                 continue;
             };
             if let Some(policy) = in_force.get(&object.to_string()) {
@@ -265,12 +293,13 @@ impl Management {
                 found["policy"] = policy.clone();
             }
             let problems = match object {
-                Object::Exchange(exchange) => exchange_problems(exchange, &found),
-                Object::Queue(queue) => queue_problems(queue, &topology.policies, &found),
-                Object::Binding(binding) => binding_problems(binding, &found),
-                Object::Policy(policy) => policy_problems(policy, &found),
+                Object::Exchange(exchange) => compare::exchange(exchange, &found),
+                Object::Queue(queue) => compare::queue(queue, &topology.policies, &found),
+                Object::Binding(binding) => compare::binding(binding, &found),
+                Object::Policy(policy) => compare::policy(policy, &found),
             };
-            differences.extend(problems.into_iter().map(|problem| Difference::new(&object, problem)));
+            let difference = |(problem, remedy)| Difference::new(&object, problem, remedy);
+            differences.extend(problems.into_iter().map(difference));
         }
         Ok(differences)
     }
@@ -353,130 +382,10 @@ async fn reason(answer: Response) -> String {
     }
 }
 
-fn exchange_problems(wanted: &Exchange, found: &Value) -> Vec<String> {
-    let mut problems = Vec::new();
-    compare("type", &json!(wanted.kind), &found["type"], &mut problems);
-    compare("durable", &json!(true), &found["durable"], &mut problems);
-    compare_all("argument ", &wanted.arguments, &found["arguments"], &mut problems);
-    problems
-}
-
-/// Also whether the policy that is in force is one of ours and, as far as statistics were gathered, that nothing
-/// (an operator policy) changes it. Which of ours applies follows from their patterns and priorities, which are
-/// compared by themselves.
-fn queue_problems(wanted: &Queue, policies: &[Policy], found: &Value) -> Vec<String> {
-    let mut problems = Vec::new();
-    compare("durable", &json!(true), &found["durable"], &mut problems);
-    if let Some(kind) = wanted.arguments.get("x-queue-type") {
-        compare("type", kind, &found["type"], &mut problems);
-    }
-    compare_all("argument ", &wanted.arguments, &found["arguments"], &mut problems);
-    match found["policy"].as_str().filter(|name| !name.is_empty()) {
-        None => problems.push("is under no policy".to_owned()),
-        Some(name) => match policies.iter().find(|policy| policy.name == name) {
-            None => {
-                problems.push(format!("is under the policy {name}, which is not Saldo's and hides Saldo's"));
-            }
-            Some(policy) => {
-                let effective = &found["effective_policy_definition"];
-                if effective.is_object() {
-                    compare_all("policy in force: ", &policy.definition, effective, &mut problems);
-                }
-            }
-        },
-    }
-    problems
-}
-
-fn binding_problems(wanted: &Binding, found: &Value) -> Vec<String> {
-    let same = |binding: &Value| {
-        binding["routing_key"] == wanted.routing_key.as_str()
-            && binding["arguments"].as_object().is_none_or(Map::is_empty)
-    };
-    let bound = found.as_array().is_some_and(|bindings| bindings.iter().any(same));
-    if bound { Vec::new() } else { vec!["is missing".to_owned()] }
-}
-
-fn policy_problems(wanted: &Policy, found: &Value) -> Vec<String> {
-    let mut problems = Vec::new();
-    compare("pattern", &json!(wanted.pattern), &found["pattern"], &mut problems);
-    compare("apply-to", &json!("queues"), &found["apply-to"], &mut problems);
-    compare("priority", &json!(wanted.priority), &found["priority"], &mut problems);
-    compare_all("", &wanted.definition, &found["definition"], &mut problems);
-    problems
-}
-
-fn compare(name: &str, wanted: &Value, found: &Value, problems: &mut Vec<String>) {
-    match (wanted == found, found) {
-        (true, _) => {}
-        (false, Value::Null) => problems.push(format!("lacks {name}, expected {wanted}")),
-        (false, _) => problems.push(format!("has {name} {found}, expected {wanted}")),
-    }
-}
-
-/// Every key of either side.
-fn compare_all(prefix: &str, wanted: &Map<String, Value>, found: &Value, problems: &mut Vec<String>) {
-    // An empty object is an empty array in some answers.
-    let none = Map::new();
-    let found = found.as_object().unwrap_or(&none);
-    for (key, value) in wanted {
-        compare(&format!("{prefix}{key}"), value, found.get(key).unwrap_or(&Value::Null), problems);
-    }
-    for (key, value) in found.iter().filter(|(key, _)| !wanted.contains_key(*key)) {
-        problems.push(format!("has {prefix}{key} {value}, expected none"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tls::Tls;
-    use crate::topology::{Limits, queue};
-
-    fn commissions() -> (Queue, Vec<Policy>) {
-        let topology = Topology::new(Limits::default());
-        let name = queue("commissions");
-        (topology.queues.into_iter().find(|queue| queue.name == name).unwrap(), topology.policies)
-    }
-
-    fn as_declared(wanted: &Queue, policies: &[Policy]) -> Value {
-        let policy = policies.iter().find(|policy| policy.name == wanted.name).unwrap();
-        json!({
-            "durable": true, "type": "quorum", "arguments": wanted.arguments,
-            "policy": policy.name, "effective_policy_definition": policy.definition,
-        })
-    }
-
-    #[test]
-    fn a_queue_as_declared_has_no_problems() {
-        let (wanted, policies) = commissions();
-        assert!(queue_problems(&wanted, &policies, &as_declared(&wanted, &policies)).is_empty());
-    }
-
-    #[test]
-    fn a_queue_that_differs_is_described_argument_by_argument() {
-        let (wanted, policies) = commissions();
-        let mut found = as_declared(&wanted, &policies);
-        found["arguments"]["x-overflow"] = json!("drop-head");
-        found["arguments"]["x-expires"] = json!(5);
-        found["policy"] = json!("somebody's");
-        assert_eq!(
-            queue_problems(&wanted, &policies, &found),
-            [
-                r#"has argument x-overflow "drop-head", expected "reject-publish""#,
-                "has argument x-expires 5, expected none",
-                "is under the policy somebody's, which is not Saldo's and hides Saldo's",
-            ]
-        );
-    }
-
-    #[test]
-    fn an_operator_policy_that_changes_ours_is_found() {
-        let (wanted, policies) = commissions();
-        let mut found = as_declared(&wanted, &policies);
-        found["effective_policy_definition"]["max-length-bytes"] = json!(10);
-        assert_eq!(queue_problems(&wanted, &policies, &found).len(), 1);
-    }
 
     #[test]
     fn names_are_percent_encoded_and_credentials_are_not_shown() {

@@ -2,12 +2,15 @@
 //!
 //! `RabbitMQ` asks two things. A user's permissions in a virtual host are three patterns, for the names of what it may
 //! configure, write and read. A topic permission is a further pattern, for the routing keys that it may write to one
-//! exchange; **without one it may write every key**. So a publisher has both, always ([`Rights::publisher`]), and its pattern
-//! is made of parts that were checked, never taken from anybody's keyboard.
+//! exchange, and for the keys by which it may bind to one; **without one it may write and bind every key**. So a publisher
+//! ([`Rights::publisher`]) and a subscriber ([`Rights::subscriber`]) have both, always, and their patterns are made of parts
+//! that were checked, never taken from anybody's keyboard.
 //!
-//! `saldo topology publisher` and `saldo topology services` make users of this, `deploy/local/rabbitmq-users.json` is held to
-//! it by a test, and [`reach`] says of any user whether it could do more than it should.
+//! `saldo topology publisher`, `subscriber` and `services` make users of this, `deploy/local/rabbitmq-users.json` is held to
+//! it by a test, [`reach`] says of any user whether it could do more than it should, and [`needs`] what it lacks for `saldo`.
 
+pub mod needs;
+mod pattern;
 pub mod reach;
 pub mod topic;
 
@@ -45,6 +48,8 @@ pub struct Rights {
     /// The keys that it may write to [`COMMANDS`]; `None`: that is not asked, because it may not write there at all, or
     /// may write everything.
     pub topic: Option<String>,
+    /// The keys by which it may bind to [`EVENTS`]; `None`: that is not asked, in the same way.
+    pub hears: Option<String>,
     /// What it may do in the management API.
     pub tags: &'static [&'static str],
 }
@@ -60,12 +65,14 @@ pub struct BrokerUser {
     pub permissions: Option<Permissions>,
     /// The keys that it may write to [`COMMANDS`]; `None`: every key.
     pub topic: Option<String>,
+    /// The keys by which it may bind to [`EVENTS`]; `None`: every key.
+    pub hears: Option<String>,
 }
 
 impl Rights {
     fn new(configure: &str, write: String, read: String) -> Self {
         let permissions = Permissions { configure: configure.to_owned(), write, read };
-        Self { permissions, topic: None, tags: &[] }
+        Self { permissions, topic: None, hears: None, tags: &[] }
     }
 
     /// A worker reads its queue, and writes events and dead letters.
@@ -103,6 +110,49 @@ impl Rights {
         let topic = Some(allowed.pattern(merchant));
         Self { topic, ..Self::new(NOTHING, exactly([COMMANDS]), NOTHING.to_owned()) }
     }
+
+    /// A subscriber to events of these shops, at least one. What it declares is called after it and a dot; nothing of that can
+    /// lead on to [`COMMANDS`], be it by a binding, as a dead letter or as a stray: each takes the right to write there.
+    pub fn subscriber(name: &SubscriberName, merchants: &BTreeSet<MerchantId>) -> Self {
+        let own = format!(r"{}\..+", name.0);
+        let merchants: Vec<_> = merchants.iter().map(ToString::to_string).collect();
+        let hears = Some(format!(r"^{}\.", any_of(&merchants)));
+        let read = format!("^({own}|{})$", escaped(EVENTS));
+        Self { hears, ..Self::new(&format!("^{own}$"), format!("^{own}$"), read) }
+    }
+}
+
+/// A subscriber's name, which begins the names of its queues: without a dot, so that no subscriber's are another's, and none of
+/// those that begin the names of Saldo's and the broker's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriberName(String);
+
+impl FromStr for SubscriberName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const LONGEST: usize = 128;
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if ["saldo", "amq"].contains(&text) || services().any(|(name, _)| name == text) {
+            Err("names what is Saldo's or the broker's own; expected a name of the subscriber's own"
+                .to_owned())
+        } else if (1..=LONGEST).contains(&text.len()) && text.chars().all(good) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("expected 1 to {LONGEST} letters, digits, hyphens and underscores"))
+        }
+    }
+}
+
+impl fmt::Display for SubscriberName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a pattern of a permission lets its user at this name; one that cannot be read here does.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    pattern::Pattern::new(pattern).matches(name)
 }
 
 /// The user of the operator.
@@ -244,8 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn a_subscriber_has_queues_of_its_own_and_binds_its_merchants_keys() {
+        let of = |merchants: &[&str]| {
+            let merchants = merchants.iter().map(|merchant| merchant.parse().unwrap()).collect();
+            Rights::subscriber(&"acme-erp_1".parse().unwrap(), &merchants)
+        };
+        let Rights { permissions, topic, hears, tags } = of(&["other", "acme"]);
+        assert_eq!(
+            [permissions.configure, permissions.write, permissions.read],
+            [r"^acme-erp_1\..+$", r"^acme-erp_1\..+$", r"^(acme-erp_1\..+|saldo\.events)$"]
+        );
+        assert_eq!((topic, hears.as_deref(), tags.len()), (None, Some(r"^(acme|other)\."), 0));
+        assert_eq!(of(&["acme"]).hears.unwrap(), r"^acme\.");
+        for wrong in
+            ["saldo", "amq", "saldo_operator", "saldo.x", "a.b", "", "a b", "ä", "a\n", &"a".repeat(129)]
+        {
+            assert!(wrong.parse::<SubscriberName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn workers_have_these_rights() {
-        let Rights { permissions, topic, tags } = Rights::worker("commissions");
+        let Rights { permissions, topic, tags, .. } = Rights::worker("commissions");
         assert_eq!(
             [permissions.configure, permissions.write, permissions.read],
             [NOTHING, r"^saldo\.(events|dead)$", r"^saldo\.commissions$"]

@@ -1,7 +1,7 @@
 //! Users of the broker: reading what they may, and making one that may what it should.
 //!
-//! **Order.** [`Management::grant`] makes the user first, which may enter no virtual host then; then its topic permission,
-//! without which it could publish every key; its permissions last. Ended anywhere in between, it leaves a user that can do
+//! **Order.** [`Management::grant`] makes the user first, which may enter no virtual host then; then its topic permissions,
+//! without which it could publish or hear every key; its permissions last. Ended anywhere in between, it leaves a user that can do
 //! nothing yet, and doing it again goes on from there. Where rights are replaced, the topic permission is changed while the
 //! permissions are still the old ones: an interruption leaves a mixture of both, and never one without the other.
 //!
@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Management, ManagementError, Method, StatusCode, reason};
-use crate::rights::{BrokerUser, Permissions, Rights};
-use crate::topology::COMMANDS;
+use crate::rights::{BrokerUser, NOTHING, Permissions, Rights};
+use crate::topology::{COMMANDS, EVENTS};
 
 /// How a user stands to the rights it should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +41,11 @@ pub fn standing(found: Option<&BrokerUser>, wanted: &Rights) -> Standing {
     let lacks = wanted.tags.iter().filter(|tag| !user.tags.iter().any(|found| found == *tag));
     clauses.extend(lacks.map(|tag| format!("lacks the tag {tag}")));
     // What an interrupted attempt has left: its topic permission, and no permissions to use it with.
+    let begun = |found: &Option<String>, wanted: &Option<String>| found.is_none() || found == wanted;
     if clauses.is_empty()
         && user.permissions.is_none()
-        && (user.topic.is_none() || user.topic == wanted.topic)
+        && begun(&user.topic, &wanted.topic)
+        && begun(&user.hears, &wanted.hears)
     {
         return Standing::Unfinished;
     }
@@ -59,16 +61,22 @@ pub fn standing(found: Option<&BrokerUser>, wanted: &Rights) -> Standing {
             clauses.extend(of("read", &permissions.read, read));
         }
     }
-    match (&user.topic, &wanted.topic) {
-        (found, wanted) if found == wanted => {}
-        (None, Some(wanted)) => clauses.push(format!("may publish any command, not only `{wanted}`")),
-        (Some(found), wanted) => {
-            let wanted = wanted.as_deref().unwrap_or("any command");
-            clauses.push(format!("may publish `{found}`, not `{wanted}`"));
-        }
-        (None, None) => {}
-    }
+    clauses.extend(unlike_keys("publish", "command", user.topic.as_deref(), wanted.topic.as_deref()));
+    clauses.extend(unlike_keys("hear", "event", user.hears.as_deref(), wanted.hears.as_deref()));
     if clauses.is_empty() { Standing::AsWanted } else { Standing::Other(clauses) }
+}
+
+/// Whether it may publish or hear other keys than it should; without a pattern it may all.
+fn unlike_keys(may: &str, what: &str, found: Option<&str>, wanted: Option<&str>) -> Option<String> {
+    match (found, wanted) {
+        (found, wanted) if found == wanted => None,
+        (None, Some(wanted)) => Some(format!("may {may} any {what}, not only `{wanted}`")),
+        (Some(found), Some(wanted)) => Some(format!("may {may} `{found}`, not `{wanted}`")),
+        (Some(found), None) => {
+            Some(format!("has a topic permission to {may} `{found}`, and should have none"))
+        }
+        (None, None) => None,
+    }
 }
 
 /// The API's own words for a user.
@@ -111,6 +119,7 @@ struct FoundTopic {
     user: String,
     exchange: String,
     write: String,
+    read: String,
 }
 
 /// A user's password as the broker keeps it.
@@ -134,14 +143,17 @@ impl Management {
         let topics: Vec<FoundTopic> = self.list(&["vhosts", self.vhost(), "topic-permissions"], "").await?;
         let found = users.into_iter().map(|user| {
             let permissions = permissions.iter().find(|found| found.user == user.name);
-            let topic = topics.iter().find(|found| found.user == user.name && found.exchange == COMMANDS);
+            let topic = |exchange: &str| {
+                topics.iter().find(|found| found.user == user.name && found.exchange == exchange)
+            };
             BrokerUser {
                 permissions: permissions.map(|found| Permissions {
                     configure: found.configure.clone(),
                     write: found.write.clone(),
                     read: found.read.clone(),
                 }),
-                topic: topic.map(|found| found.write.clone()),
+                topic: topic(COMMANDS).map(|found| found.write.clone()),
+                hears: topic(EVENTS).map(|found| found.read.clone()),
                 tags: user.tags.0,
                 name: user.name,
             }
@@ -172,19 +184,18 @@ impl Management {
         password: Option<&SecretString>,
         found: Option<&BrokerUser>,
     ) -> Result<(), ManagementError> {
-        let Rights { permissions: Permissions { configure, write, read }, topic, tags } = rights;
+        let Rights { permissions: Permissions { configure, write, read }, topic, hears, tags } = rights;
         let had_tags = found.is_none_or(|user| user.tags.iter().map(String::as_str).eq(tags.iter().copied()));
         if password.is_some() || !had_tags {
             self.put_user(name, tags, password).await?;
         }
-        if let Some(topic) = topic {
-            let body = json!({ "exchange": COMMANDS, "write": topic, "read": crate::rights::NOTHING });
-            self.put(
-                &format!("the topic permission of {name}"),
-                &["topic-permissions", self.vhost(), name],
-                &body,
-            )
-            .await?;
+        let topics = [
+            topic.as_ref().map(|topic| json!({ "exchange": COMMANDS, "write": topic, "read": NOTHING })),
+            hears.as_ref().map(|hears| json!({ "exchange": EVENTS, "write": NOTHING, "read": hears })),
+        ];
+        for body in topics.into_iter().flatten() {
+            let object = format!("the topic permission of {name}");
+            self.put(&object, &["topic-permissions", self.vhost(), name], &body).await?;
         }
         let body = json!({ "configure": configure, "write": write, "read": read });
         self.put(&format!("the permissions of {name}"), &["permissions", self.vhost(), name], &body).await
@@ -229,9 +240,9 @@ mod tests {
     }
 
     fn having(rights: Rights) -> BrokerUser {
-        let Rights { permissions, topic, tags } = rights;
+        let Rights { permissions, topic, hears, tags } = rights;
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        BrokerUser { name: "shop".to_owned(), tags, permissions: Some(permissions), topic }
+        BrokerUser { name: "shop".to_owned(), tags, permissions: Some(permissions), topic, hears }
     }
 
     fn clauses(found: &BrokerUser, wanted: &Rights) -> Vec<String> {
@@ -281,6 +292,20 @@ mod tests {
         // Half of another attempt, for other commands.
         let other = BrokerUser { permissions: None, ..having(wanted("adjustment.credit")) };
         assert_eq!(clauses(&other, &rights).len(), 2);
+    }
+
+    #[test]
+    fn a_subscriber_is_held_to_what_it_may_hear() {
+        let of = |merchant: &str| {
+            Rights::subscriber(&"shop".parse().unwrap(), &[merchant.parse().unwrap()].into())
+        };
+        assert_eq!(standing(Some(&having(of("acme"))), &of("acme")), Standing::AsWanted);
+        assert_eq!(clauses(&having(of("acme")), &of("other")), [r"may hear `^acme\.`, not `^other\.`"]);
+        let everything = BrokerUser { hears: None, ..having(of("acme")) };
+        assert_eq!(clauses(&everything, &of("acme")), [r"may hear any event, not only `^acme\.`"]);
+        let begun = BrokerUser { permissions: None, ..having(of("acme")) };
+        assert_eq!(standing(Some(&begun), &of("acme")), Standing::Unfinished);
+        assert!(matches!(standing(Some(&begun), &of("other")), Standing::Other(_)));
     }
 
     #[test]

@@ -5,8 +5,7 @@
 //! concluded about patterns. A pattern that cannot be read here counts as one that matches. What goes through a topic
 //! permission has no end of names; that pattern is read instead ([`super::topic`]).
 
-use regex_lite::Regex;
-
+use super::pattern::Pattern;
 use super::{BrokerUser, NOTHING, OPERATOR, Permissions, Rights, topic, user_of};
 use crate::topology::{self, COMMANDS, DEAD, EVENTS, Limits, Topology, UNROUTABLE};
 
@@ -24,7 +23,9 @@ pub enum Judged {
     Operator,
     /// May send these commands, and nothing else of Saldo's.
     Publisher(topic::Confined),
-    /// Touches nothing of Saldo's but events that it may read.
+    /// Hears events of these merchants, and nothing else of Saldo's.
+    Subscriber(Vec<String>),
+    /// Touches nothing of Saldo's.
     Harmless,
     /// Could do this, each a clause that follows the user's name.
     Excess(Vec<String>),
@@ -50,6 +51,10 @@ pub fn judge(user: &BrokerUser) -> Judged {
     }
     let Some(permissions) = &user.permissions else { return Judged::Harmless };
     let (mut excess, publisher) = beyond(permissions, user.topic.as_deref());
+    let heard = heard(permissions, user.hears.as_deref()).unwrap_or_else(|clause| {
+        excess.push(clause);
+        None
+    });
     if has("policymaker") {
         excess.push(
             "has the tag policymaker: a policy of its making could drop what is in any queue".to_owned(),
@@ -58,10 +63,12 @@ pub fn judge(user: &BrokerUser) -> Judged {
     if has("impersonator") {
         excess.push("has the tag impersonator: what it publishes may name anybody as its user".to_owned());
     }
-    match publisher {
+    match (publisher, heard) {
         _ if !excess.is_empty() => Judged::Excess(excess),
-        Some(confined) => Judged::Publisher(confined),
-        None => Judged::Harmless,
+        // A pattern that matches nothing is nobody's.
+        (Some(confined), _) if !confined.merchants.is_empty() => Judged::Publisher(confined),
+        (_, Some(merchants)) if !merchants.is_empty() => Judged::Subscriber(merchants),
+        _ => Judged::Harmless,
     }
 }
 
@@ -79,7 +86,7 @@ fn beyond(permissions: &Permissions, topic: Option<&str>) -> (Vec<String>, Optio
         }
     };
     let read = &permissions.read;
-    if !(read.is_empty() || read == NOTHING) {
+    if !is_nothing(read) {
         excess.push(format!(
             "may write {COMMANDS} and read something (`{read}`): an exchange that it may read, bound to {COMMANDS}, passes \
              by its topic permission"
@@ -115,6 +122,25 @@ fn touched(permissions: &Permissions) -> Vec<String> {
     asked.collect()
 }
 
+fn is_nothing(pattern: &str) -> bool {
+    pattern.is_empty() || pattern == NOTHING
+}
+
+/// Whose events it may hear, if any; or what is wrong with that. Binding takes a queue or exchange that it may write.
+fn heard(permissions: &Permissions, hears: Option<&str>) -> Result<Option<Vec<String>>, String> {
+    if is_nothing(&permissions.write) || !Pattern::new(&permissions.read).matches(EVENTS) {
+        return Ok(None);
+    }
+    let Some(pattern) = hears else {
+        return Err(format!(
+            "may read {EVENTS} and has no topic permission there: it may hear every event of every shop"
+        ));
+    };
+    topic::heard(pattern).map(Some).map_err(|why| {
+        format!("has a topic permission for {EVENTS} that {why}: it may hear other shops, or cannot be seen not to")
+    })
+}
+
 /// What a topic permission lets through, or what is wrong with it.
 fn published(topic: Option<&str>) -> Result<topic::Confined, String> {
     let Some(pattern) = topic else {
@@ -125,11 +151,16 @@ fn published(topic: Option<&str>) -> Result<topic::Confined, String> {
     let confined = topic::read(pattern).map_err(|why| {
         format!("has a topic permission that {why}: it may publish for other shops, or cannot be seen not to")
     })?;
-    if confined.purposeless {
-        let shops = confined.merchants.join(", ");
-        return Err(format!("may publish every command of {shops}, adjustments and payments among them"));
+    let shops = confined.merchants.join(", ");
+    match &confined.stray {
+        None => Ok(confined),
+        Some(_) if confined.commands.len() == super::commands().count() => {
+            Err(format!("may publish every command of {shops}, adjustments and payments among them"))
+        }
+        Some(stray) => Err(format!(
+            "has a topic permission for any word where commands have their group: it lets through {stray}, which is none"
+        )),
     }
-    Ok(confined)
 }
 
 /// So many names are told, and then how many more there are.
@@ -142,19 +173,6 @@ fn listed(names: &[&str]) -> Option<String> {
             Some(format!("{} and {} more", names.get(..TOLD)?.join(", "), names.len() - TOLD))
         }
         names => Some(names.join(", ")),
-    }
-}
-
-/// A pattern of a permission, as the broker uses it: an empty one matches nothing.
-struct Pattern(Option<Regex>);
-
-impl Pattern {
-    fn new(pattern: &str) -> Self {
-        Self(Regex::new(if pattern.is_empty() { NOTHING } else { pattern }).ok())
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        self.0.as_ref().is_none_or(|pattern| pattern.is_match(name))
     }
 }
 
@@ -171,13 +189,14 @@ mod tests {
             tags: Vec::new(),
             permissions: Some(permissions),
             topic: topic.map(str::to_owned),
+            hears: None,
         }
     }
 
     fn of(name: &str, rights: Rights) -> BrokerUser {
-        let Rights { permissions, topic, tags } = rights;
+        let Rights { permissions, topic, hears, tags } = rights;
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        BrokerUser { name: name.to_owned(), tags, permissions: Some(permissions), topic }
+        BrokerUser { name: name.to_owned(), tags, permissions: Some(permissions), topic, hears }
     }
 
     fn excess(user: &BrokerUser) -> Vec<String> {
@@ -204,8 +223,14 @@ mod tests {
             (confined.merchants, confined.commands),
             (vec!["acme".to_owned()], vec!["commission.credit"])
         );
-        let subscriber = ["^acme-", "^acme-", r"^(acme-.*|saldo\.events)$"];
-        assert_eq!(judge(&user("subscriber", subscriber, None)), Judged::Harmless);
+        let merchants = ["acme".parse().unwrap(), "other".parse().unwrap()].into();
+        let subscriber = of("erp", Rights::subscriber(&"erp".parse().unwrap(), &merchants));
+        assert_eq!(judge(&subscriber), Judged::Subscriber(vec!["acme".to_owned(), "other".to_owned()]));
+        // Without anything to bind, there is nothing to hear with.
+        assert_eq!(judge(&user("reader", ["^$", "^$", r"^saldo\.events$"], None)), Judged::Harmless);
+        let nothing = Some("^$".to_owned());
+        assert_eq!(judge(&BrokerUser { hears: nothing.clone(), ..subscriber }), Judged::Harmless);
+        assert_eq!(judge(&user("shop", COMMANDS_ONLY, nothing.as_deref())), Judged::Harmless);
         assert_eq!(judge(&BrokerUser::default()), Judged::Harmless);
     }
 
@@ -233,9 +258,25 @@ mod tests {
             (r"^acme\.", "does not end with `$`"),
             ("^.*$", "does not begin with one shop's id"),
             (r"^acme\..*$", "every command of acme"),
+            (r"^acme\.[a-z]+\.credit$", "lets through acme.aommission.credit, which is none"),
         ] {
             let found = excess(&user("shop", COMMANDS_ONLY, Some(pattern)));
             assert!(found.len() == 1 && found[0].contains(says), "{pattern}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_subscriber_who_could_hear_other_shops_is_found() {
+        let rights = ["^erp-", "^erp-", r"^(erp-.*|saldo\.events)$"];
+        for (hears, says) in [
+            (None, "may read saldo.events and has no topic permission there"),
+            (Some(r"acme\."), "a topic permission for saldo.events that does not begin with `^`"),
+            (Some("^acme"), "does not begin with one shop's id"),
+            (Some(r"^acme\.|#"), "has alternatives outside of brackets"),
+        ] {
+            let subscriber = BrokerUser { hears: hears.map(str::to_owned), ..user("erp", rights, None) };
+            let found = excess(&subscriber);
+            assert!(found.len() == 1 && found[0].contains(says), "{hears:?}: {found:?}");
         }
     }
 
@@ -261,7 +302,7 @@ mod tests {
             assert!(found.iter().any(|clause| clause.contains(says)), "{permissions:?}: {found:?}");
         }
         let everything = excess(&user("shop", [".*", ".*", ".*"], None));
-        assert_eq!(everything.len(), 8, "{everything:#?}");
+        assert_eq!(everything.len(), 9, "{everything:#?}");
         let round_about =
             excess(&user("shop", ["^own", r"^(own|saldo\.commands$)", "^own"], Some(AFFILIATES)));
         assert!(round_about.len() == 1 && round_about[0].contains("passes by"), "{round_about:?}");

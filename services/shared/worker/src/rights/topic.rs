@@ -9,7 +9,11 @@
 //! | beginning | `^`, so that nothing can stand before it |
 //! | merchant | an id, or several as `(acme\|other)`, and `\.`, which no `*` or `?` follows |
 //! | rest | ids, `\.`, `\-`, `.`, brackets, classes of letters, digits and hyphens, `\|` within brackets, `*`, `+`, `?` |
-//! | end | `$` |
+//! | end | `$`, of what may be written; what may be heard can go on |
+//!
+//! **Which commands** those are is tried out, because there are few; and whether it is for a purpose, with what resembles
+//! the commands that it lets through ([`strays`]). That does not see a word of which no match is within a letter of a command's,
+//! such as `[xy]+`: it lets no command of today through.
 
 use regex_lite::Regex;
 
@@ -40,33 +44,87 @@ pub struct Confined {
     pub merchants: Vec<String>,
     /// Of them, these commands.
     pub commands: Vec<&'static str>,
-    /// Whether it is for every command that there could ever be, rather than for a purpose.
-    pub purposeless: bool,
+    /// A key that belongs to no group of commands and is let through: the pattern is for what there could ever be, rather than
+    /// for a purpose.
+    pub stray: Option<String>,
 }
 
-/// Reads a pattern as the broker does; an empty one matches nothing.
+/// Reads a pattern of what may be written, as the broker does; an empty one matches nothing.
 ///
 /// # Errors
 /// It does not confine its user to merchants' own keys, or cannot be seen to.
 pub fn read(pattern: &str) -> Result<Confined, Unconfined> {
-    if pattern.is_empty() || pattern == super::NOTHING {
-        return Ok(Confined { merchants: Vec::new(), commands: Vec::new(), purposeless: false });
+    if is_nothing(pattern) {
+        return Ok(Confined { merchants: Vec::new(), commands: Vec::new(), stray: None });
     }
     let inner = pattern.strip_prefix('^').ok_or(Unconfined::Beginning)?;
-    let inner = inner.strip_suffix('$').ok_or(Unconfined::End)?;
+    let (merchants, rest) = confined(inner.strip_suffix('$').ok_or(Unconfined::End)?)?;
+    let matcher = Regex::new(pattern).map_err(|_| Unconfined::Obscure(rest.to_owned()))?;
+    let lets = |name: &str| {
+        let keys = merchants.iter().map(|merchant| format!("{merchant}.{name}"));
+        keys.into_iter().find(|key| matcher.is_match(key))
+    };
+    let commands: Vec<_> = super::commands().filter(|name| lets(name).is_some()).collect();
+    let stray = strays(&commands).find_map(|name| lets(&name));
+    Ok(Confined { merchants, commands, stray })
+}
+
+/// The merchants whose events a pattern of what may be read from [`EVENTS`](crate::topology::EVENTS) lets its user bind to.
+/// It is asked for the key of a binding, of which the first word is the merchant's id: what follows can only be less.
+///
+/// # Errors
+/// As [`read`]'s.
+pub fn heard(pattern: &str) -> Result<Vec<String>, Unconfined> {
+    if is_nothing(pattern) {
+        return Ok(Vec::new());
+    }
+    let inner = pattern.strip_prefix('^').ok_or(Unconfined::Beginning)?;
+    Ok(confined(inner.strip_suffix('$').unwrap_or(inner))?.0)
+}
+
+fn is_nothing(pattern: &str) -> bool {
+    pattern.is_empty() || pattern == super::NOTHING
+}
+
+/// What somebody may have meant by a pattern, confined or not: the merchants that it begins with, and the commands of theirs
+/// that it lets through. For advice; nothing is concluded from it.
+pub fn meant(pattern: &str) -> Option<(Vec<String>, Vec<&'static str>)> {
+    let inner = pattern.trim_start_matches('^');
+    let merchants = merchants(inner).map(|(merchants, _)| merchants).or_else(|| {
+        let end = inner.find(|c: char| !matches!(c, 'a'..='z' | '0'..='9' | '-'))?;
+        let (merchant, rest) = inner.split_at(end);
+        let is_one = merchant.parse::<contract::MerchantId>().is_ok() && rest.starts_with('.');
+        is_one.then(|| vec![merchant.to_owned()])
+    })?;
+    let matcher = Regex::new(pattern).ok()?;
+    let lets = |name: &&str| merchants.iter().any(|of| matcher.is_match(&format!("{of}.{name}")));
+    let commands = super::commands().filter(lets).collect();
+    Some((merchants, commands))
+}
+
+/// Names of no command and no group of commands: nothing at all, and each of these commands with one letter of its group
+/// changed. Only what stands for any letter or for any word there lets one of them through.
+fn strays<'a>(commands: &'a [&'a str]) -> impl Iterator<Item = String> + 'a {
+    const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    let changed = commands.iter().filter_map(|name| name.rsplit_once('.')).flat_map(|(group, what)| {
+        (0..group.len()).flat_map(move |at| {
+            let (before, after) = (&group[..at], &group[at + 1..]);
+            let others = LETTERS.chars().filter(move |letter| !group[at..].starts_with(*letter));
+            others.map(move |letter| format!("{before}{letter}{after}.{what}"))
+        })
+    });
+    let none = ["zz.zz", "zz", "", "zz.zz.zz", "-.-", "0.0"].map(str::to_owned);
+    none.into_iter().chain(changed)
+}
+
+/// What stands between the anchors: the merchants, and the rest, which was understood.
+fn confined(inner: &str) -> Result<(Vec<String>, &str), Unconfined> {
     let (merchants, rest) = merchants(inner).ok_or(Unconfined::Merchant)?;
     if rest.starts_with(['*', '?', '+', '{']) {
         return Err(Unconfined::Merchant);
     }
     understood(rest)?;
-    let matcher = Regex::new(pattern).map_err(|_| Unconfined::Obscure(rest.to_owned()))?;
-    let lets = |name: &str| merchants.iter().any(|merchant| matcher.is_match(&format!("{merchant}.{name}")));
-    Ok(Confined {
-        commands: super::commands().filter(|name| lets(name)).collect(),
-        // No command is called so, and none ever will be.
-        purposeless: lets("zz.zz") || lets("zz"),
-        merchants,
-    })
+    Ok((merchants, rest))
 }
 
 /// The merchants in front, and what follows the dot after them.
@@ -149,15 +207,137 @@ mod tests {
             read.commands,
             ["adjustment.credit", "adjustment.debit", "adjustment.reverse", "payout-method.put"]
         );
-        assert!(!read.purposeless);
+        assert_eq!(read.stray, None);
     }
 
     #[test]
-    fn a_whole_merchant_is_no_purpose() {
-        for pattern in [r"^acme\..*$", r"^acme\..+$", r"^acme\.[a-z]+\.[a-z]+$"] {
-            assert!(read(pattern).unwrap().purposeless, "{pattern}");
+    fn what_stands_for_any_group_of_commands_is_no_purpose() {
+        for pattern in [
+            r"^acme\..*$",
+            r"^acme\..+$",
+            r"^acme\.[a-z]+\.[a-z]+$",
+            // Neither lets through what a few made-up names would find.
+            r"^acme\.[a-y]+\.[a-y]+$",
+            r"^acme\.[adjustmen]+\.credit$",
+            r"^acme\.commissio.\.credit$",
+            r"^(acme|other)\.(commission|[a-x-]+)\.put$",
+        ] {
+            assert!(read(pattern).unwrap().stray.is_some(), "{pattern}");
         }
-        assert!(!read(r"^acme\.commission\..*$").unwrap().purposeless);
+        for pattern in [
+            r"^acme\.commission\..*$",
+            r"^acme\.commission\.(credit|reverse)$",
+            r"^acme\.(commission|adjustment|withdrawal)\.[a-z]+$",
+            r"^acme\.payout-method\.put$",
+        ] {
+            assert_eq!(read(pattern).unwrap().stray, None, "{pattern}");
+        }
+        // Everything, one by one: somebody has thought about it.
+        let groups = "adjustment|commission|customer|payout-method|preferences|withdrawal";
+        let all = read(&format!(r"^acme\.({groups})\.[a-z]+$")).unwrap();
+        assert_eq!((all.commands.len(), all.stray), (super::super::commands().count(), None));
+    }
+
+    #[test]
+    fn what_may_be_heard_is_of_the_merchants_in_front_whatever_follows() {
+        let one = || Ok(vec!["acme".to_owned()]);
+        for pattern in
+            [r"^acme\.", r"^acme\..*$", r"^acme\.commission\.", r"^acme\.(commission|withdrawal)\.#$"]
+        {
+            let found = heard(pattern);
+            if pattern.contains('#') {
+                assert_eq!(found, Err(Unconfined::Obscure("#".to_owned())));
+            } else {
+                assert_eq!(found, one(), "{pattern}");
+            }
+        }
+        assert_eq!(heard(r"^(acme|other)\.").unwrap(), ["acme", "other"]);
+        assert_eq!(heard("^$"), Ok(Vec::new()));
+        for (pattern, why) in [
+            (r"acme\.", Unconfined::Beginning),
+            (".*", Unconfined::Beginning),
+            ("^", Unconfined::Merchant),
+            ("^acme", Unconfined::Merchant),
+            ("^acme.", Unconfined::Merchant),
+            (r"^acme\.*", Unconfined::Merchant),
+            (r"^acme\.|#", Unconfined::Alternatives),
+        ] {
+            assert_eq!(heard(pattern), Err(why), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_was_meant_is_guessed_where_a_merchant_stands_in_front() {
+        let credit = || Some((vec!["acme".to_owned()], vec!["commission.credit"]));
+        for pattern in [r"acme\.commission\.credit", "^acme.commission.credit$", r"^acme\.commission\.credit"]
+        {
+            assert_eq!(meant(pattern), credit(), "{pattern}");
+        }
+        assert_eq!(meant(r"^(acme|other)\.x$"), Some((vec!["acme".to_owned(), "other".to_owned()], vec![])));
+        for pattern in [".*", "^.*$", "", "^acme", "^[a-z]+\\.x$"] {
+            assert_eq!(meant(pattern), None, "{pattern}");
+        }
+    }
+
+    /// Whatever is made of the parts that patterns are made of: what is said to be confined lets no other key through.
+    #[test]
+    fn what_is_understood_is_confined_whatever_it_is_made_of() {
+        const PARTS: [&str; 22] = [
+            "acme",
+            "(acme|shop)",
+            r"\.",
+            ".",
+            "*",
+            "+",
+            "?",
+            "|",
+            "(",
+            ")",
+            "(?:",
+            "[a-z]",
+            "[a-z-]+",
+            r"\-",
+            "commission",
+            "credit",
+            "$",
+            "^",
+            "{2}",
+            ".*",
+            "x",
+            "[^x]",
+        ];
+        const OTHERS: [&str; 12] = [
+            "",
+            ".",
+            "acme",
+            "acmex.commission.credit",
+            "xacme.commission.credit",
+            "other.commission.credit",
+            ".commission.credit",
+            "acme-commission.credit",
+            "commission.credit",
+            "x",
+            "\nother.x",
+            "shopx.x",
+        ];
+        let mut random = 2_026_u64;
+        let mut below = |end: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(random >> 33).unwrap() % end
+        };
+        let mut confined = 0;
+        for _ in 0..20_000 {
+            let length = 1 + below(5);
+            let parts: String = (0..length).map(|_| PARTS[below(PARTS.len())]).collect();
+            let pattern = format!(r"^{}\.{parts}$", ["acme", "(acme|shop)"][below(2)]);
+            let Ok(Confined { merchants, .. }) = read(&pattern) else { continue };
+            confined += 1;
+            let matcher = Regex::new(&pattern).unwrap();
+            let own = |key: &str| merchants.iter().any(|of| key.starts_with(&format!("{of}.")));
+            let let_through = OTHERS.iter().find(|key| matcher.is_match(key) && !own(key));
+            assert_eq!(let_through, None, "{pattern}");
+        }
+        assert!(confined > 500, "{confined}");
     }
 
     #[test]

@@ -1,0 +1,320 @@
+//! What becomes of users that are asked for.
+//!
+//! Running one again changes nothing. A user that may do something else is told of and left alone, unless `--replace` is
+//! given; an administrator is left alone whatever is given; nobody is deleted. What an interruption leaves, and in which
+//! order things are done for that, is [`Management::grant`]'s to say. A password that was made up is told once, with the
+//! user's row: whoever interrupts before that runs the command again with `--new-password`.
+//!
+//! Rights count for connections that are made after them. Those that are open can go on with what they are busy with: that is
+//! told, and `--disconnect` closes them, last of all and only where the rights are as asked. Interrupted before that, the same
+//! command finds a user as wanted and closes its connections all the same.
+
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use worker::management::{Management, ManagementError, Standing, standing};
+use worker::rights::{BrokerUser, Rights};
+
+use crate::output::{self, Output, counted};
+use crate::{Done, Status, report};
+
+/// Random bytes in a password that is made up.
+const PASSWORD_BYTES: usize = 24;
+
+/// What is done with users that are there, and how it is told.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
+pub(super) struct How {
+    /// Give a user that is there a new password, too
+    #[arg(long)]
+    new_password: bool,
+    /// Replace whatever else a user may do that is there
+    #[arg(long)]
+    replace: bool,
+    /// Close the user's open connections, which can go on with what the rights from before allowed
+    #[arg(long)]
+    disconnect: bool,
+    /// Change nothing; say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// A user's report. The order of the fields is the order of the JSON.
+#[derive(Debug, PartialEq, Serialize)]
+struct Row {
+    user: String,
+    /// `created`, `finished` (an interrupted attempt), `unchanged`, `password changed`, `replaced`, or `differs`; with --dry-run what would
+    /// be.
+    state: &'static str,
+    /// The keys that it may publish; `None`: every key, or it may not publish.
+    publishes: Option<String>,
+    /// The keys by which it may bind to events; `None`: every key, or it may not.
+    hears: Option<String>,
+    /// Its connections that were open when its rights were replaced, or that were closed.
+    connections: Option<usize>,
+    /// One that was made up.
+    password: Option<String>,
+    /// How it differs from what was asked for, where it still does.
+    differences: Vec<String>,
+}
+
+fn made_up() -> SecretString {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; PASSWORD_BYTES]>()).into()
+}
+
+pub(super) async fn settle(
+    wanted: Vec<(String, Rights)>,
+    given: Option<&SecretString>,
+    how: How,
+    management: &Management,
+    output: &mut Output,
+) -> Done {
+    let found = management.users().await?;
+    let (mut rows, mut failure) = (Vec::with_capacity(wanted.len()), None);
+    for (name, rights) in wanted {
+        let user = found.iter().find(|user| user.name == name);
+        let (row, done) = one(&name, &rights, user, given, how, management).await;
+        rows.push(row);
+        if let Err(error) = done {
+            failure = Some(error);
+            break;
+        }
+    }
+    if failure.is_none() {
+        failure = connections(&mut rows, how, management).await.err();
+    }
+    show(&rows, how, output)?;
+    for row in rows.iter().filter(|row| !row.differences.is_empty()) {
+        output.message(format_args!(
+            "{} {}",
+            report::visible(&row.user),
+            report::visible(&row.differences.join("; "))
+        ));
+    }
+    for row in &rows {
+        if let Some(told) = about_connections(row, how.disconnect) {
+            output.message(told);
+        }
+    }
+    if let Some(error) = failure {
+        output.message(output::chain(&error));
+        return Ok(Status::Bad);
+    }
+    Ok(if rows.iter().all(|row| row.differences.is_empty()) { Status::Good } else { Status::Bad })
+}
+
+/// What became of a user who was not there.
+const CREATED: &str = "created";
+/// What became of a user who had other rights.
+const REPLACED: &str = "replaced";
+
+/// What is done about one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Deed {
+    state: &'static str,
+    /// Whether anything is written.
+    writes: bool,
+    /// Whether the user gets a password that is made up.
+    makes_up: bool,
+}
+
+/// Decides it.
+fn deed(standing: &Standing, user: Option<&BrokerUser>, given: bool, how: How) -> Deed {
+    let makes_up = !given && (*standing == Standing::Missing || how.new_password);
+    let is_administrator = user.is_some_and(|user| user.tags.iter().any(|tag| tag == "administrator"));
+    let done = |state| Deed { state, writes: true, makes_up };
+    match standing {
+        Standing::Missing => done(CREATED),
+        Standing::Unfinished => done("finished"),
+        Standing::AsWanted if given || how.new_password => done("password changed"),
+        Standing::AsWanted => Deed { state: "unchanged", writes: false, makes_up: false },
+        Standing::Other(_) if how.replace && !is_administrator => done(REPLACED),
+        Standing::Other(_) => Deed { state: "differs", writes: false, makes_up: false },
+    }
+}
+
+/// Does it. A password that was made up is in the row even where something went wrong then.
+async fn one(
+    name: &str,
+    rights: &Rights,
+    user: Option<&BrokerUser>,
+    given: Option<&SecretString>,
+    how: How,
+    management: &Management,
+) -> (Row, Result<(), ManagementError>) {
+    let before = standing(user, rights);
+    let deed = deed(&before, user, given.is_some(), how);
+    let mut row = Row {
+        user: name.to_owned(),
+        state: deed.state,
+        publishes: if deed.writes { rights.topic.clone() } else { user.and_then(|user| user.topic.clone()) },
+        hears: if deed.writes { rights.hears.clone() } else { user.and_then(|user| user.hears.clone()) },
+        connections: None,
+        password: None,
+        differences: match before {
+            Standing::Other(differences) if !deed.writes => differences,
+            _ => Vec::new(),
+        },
+    };
+    if how.dry_run {
+        return (row, Ok(()));
+    }
+    let done =
+        if deed.writes { write(&mut row, rights, user, given, deed, management).await } else { Ok(()) };
+    (row, done)
+}
+
+/// Closes the connections of users who have what they should, or counts those of which other rights are remembered. Who was
+/// just made has none.
+async fn connections(rows: &mut [Row], how: How, management: &Management) -> Result<(), ManagementError> {
+    let concerned = |row: &&mut Row| {
+        let had_others = if how.disconnect { row.state != CREATED } else { row.state == REPLACED };
+        !how.dry_run && row.differences.is_empty() && had_others
+    };
+    let rows: Vec<_> = rows.iter_mut().filter(concerned).collect();
+    let users: Vec<_> = rows.iter().map(|row| row.user.as_str()).collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    let counts = if how.disconnect {
+        management.disconnect(&users).await?
+    } else {
+        management.connections_of(&users).await?
+    };
+    for row in rows {
+        row.connections = Some(counts.get(&row.user).copied().unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Gives the user its rights and looks at what came of it.
+async fn write(
+    row: &mut Row,
+    rights: &Rights,
+    user: Option<&BrokerUser>,
+    given: Option<&SecretString>,
+    deed: Deed,
+    management: &Management,
+) -> Result<(), ManagementError> {
+    let new = deed.makes_up.then(made_up);
+    row.password = new.as_ref().map(|password| password.expose_secret().to_owned());
+    if let Err(error) = management.grant(&row.user, rights, new.as_ref().or(given), user).await {
+        row.state = "interrupted";
+        return Err(error);
+    }
+    let users = management.users().await?;
+    let user = users.iter().find(|user| user.name == row.user);
+    match standing(user, rights) {
+        Standing::AsWanted => {}
+        // A topic permission that it should not have is one to be deleted, which nothing here does.
+        Standing::Other(differences) => row.differences = differences,
+        Standing::Missing | Standing::Unfinished => {
+            row.differences.push("has no rights afterwards".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// What is to be said of a user's open connections.
+fn about_connections(row: &Row, closed: bool) -> Option<String> {
+    let (user, number) = (report::visible(&row.user), row.connections?);
+    Some(match (closed, number) {
+        (true, number) => format!("{} of {user} closed", counted(number, "connection")),
+        (false, 0) => format!(
+            "connections of {user} that were made just now may go on by the rights from before: --disconnect closes them"
+        ),
+        (false, number) => {
+            format!(
+                "{} of {user} can go on by the rights from before: --disconnect closes what is open",
+                counted(number, "connection")
+            )
+        }
+    })
+}
+
+fn show(rows: &[Row], how: How, output: &mut Output) -> io::Result<()> {
+    if how.json {
+        return rows.iter().try_for_each(|row| output.json(row));
+    }
+    let state = if how.dry_run { "would be" } else { "is" };
+    let cells = rows.iter().map(|row| {
+        let [publishes, hears] = [&row.publishes, &row.hears].map(|keys| report::optional(keys.as_ref()));
+        [row.user.clone(), row.state.to_owned(), publishes, hears]
+    });
+    report::table(["user", state, "may publish", "may hear"], &[], cells, output)?;
+    // Not in the table, which breaks what is too wide.
+    rows.iter().filter_map(|row| Some((&row.user, row.password.as_ref()?))).try_for_each(
+        |(user, password)| output.line(format_args!("the password of {user}, told once: {password}")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: How =
+        How { new_password: false, replace: false, disconnect: false, dry_run: false, json: false };
+
+    #[test]
+    fn nothing_is_written_about_a_user_that_is_as_wanted_or_has_other_rights() {
+        let other = Standing::Other(vec!["may more".to_owned()]);
+        for standing in [&Standing::AsWanted, &other] {
+            assert!(!deed(standing, Some(&BrokerUser::default()), false, PLAIN).writes, "{standing:?}");
+        }
+        assert!(!deed(&other, Some(&BrokerUser::default()), true, PLAIN).writes);
+        let replace = How { replace: true, ..PLAIN };
+        assert_eq!(
+            deed(&other, Some(&BrokerUser::default()), false, replace),
+            Deed { state: "replaced", writes: true, makes_up: false }
+        );
+    }
+
+    #[test]
+    fn an_administrator_is_left_alone_whatever_is_asked() {
+        let administrator = BrokerUser { tags: vec!["administrator".to_owned()], ..BrokerUser::default() };
+        let all = How { new_password: true, replace: true, ..PLAIN };
+        let other = Standing::Other(vec!["has the tag administrator".to_owned()]);
+        assert_eq!(
+            deed(&other, Some(&administrator), true, all),
+            Deed { state: "differs", writes: false, makes_up: false }
+        );
+    }
+
+    #[test]
+    fn a_password_is_made_up_for_a_new_user_or_when_asked() {
+        assert!(deed(&Standing::Missing, None, false, PLAIN).makes_up);
+        assert!(!deed(&Standing::Missing, None, true, PLAIN).makes_up);
+        let renewed = How { new_password: true, ..PLAIN };
+        assert!(deed(&Standing::AsWanted, Some(&BrokerUser::default()), false, renewed).makes_up);
+        assert!(!deed(&Standing::Unfinished, Some(&BrokerUser::default()), false, PLAIN).makes_up);
+        assert_ne!(made_up().expose_secret(), made_up().expose_secret());
+    }
+
+    #[test]
+    fn open_connections_are_told_of_once_rights_are_others() {
+        let row = |connections| Row {
+            user: "shop".to_owned(),
+            state: "replaced",
+            publishes: None,
+            hears: None,
+            connections,
+            password: None,
+            differences: Vec::new(),
+        };
+        assert_eq!(about_connections(&row(None), false), None);
+        let told = |number, closed| about_connections(&row(Some(number)), closed).unwrap();
+        assert_eq!(
+            told(1, false),
+            "1 connection of shop can go on by the rights from before: --disconnect closes what is open"
+        );
+        assert!(told(2, false).starts_with("2 connections of shop can go on"));
+        assert!(told(0, false).contains("made just now"));
+        assert_eq!(told(2, true), "2 connections of shop closed");
+    }
+}
