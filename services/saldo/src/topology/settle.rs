@@ -6,7 +6,7 @@
 //! user's row: whoever interrupts before that runs the command again with `--new-password`.
 //!
 //! Rights count for connections that are made after them. Those that are open can go on with what they are busy with: that is
-//! told, and `--disconnect` closes them, last of all and only where the rights are as asked. Interrupted before that, the same
+//! told, and `--disconnect` closes them, last of all and not of a user that was left alone. Interrupted before that, the same
 //! command finds a user as wanted and closes its connections all the same.
 
 use std::io;
@@ -49,8 +49,8 @@ pub(super) struct How {
 #[derive(Debug, PartialEq, Serialize)]
 struct Row {
     user: String,
-    /// `created`, `finished` (an interrupted attempt), `unchanged`, `password changed`, `replaced`, or `differs`; with --dry-run what would
-    /// be.
+    /// `created`, `finished` (an interrupted attempt), `unchanged`, `password changed`, `replaced`, `differs` or `interrupted`; with
+    /// --dry-run what would be.
     state: &'static str,
     /// The keys that it may publish; `None`: every key, or it may not publish.
     publishes: Option<String>,
@@ -170,12 +170,12 @@ async fn one(
     (row, done)
 }
 
-/// Closes the connections of users who have what they should, or counts those of which other rights are remembered. Who was
-/// just made has none.
+/// Closes the connections of users who have what they should, or counts those of users who had something else. Who was just
+/// made has none, and who differs was left alone.
 async fn connections(rows: &mut [Row], how: How, management: &Management) -> Result<(), ManagementError> {
     let concerned = |row: &&mut Row| {
-        let had_others = if how.disconnect { row.state != CREATED } else { row.state == REPLACED };
-        !how.dry_run && row.differences.is_empty() && had_others
+        let as_wanted = row.differences.is_empty() && row.state != CREATED;
+        !how.dry_run && (row.state == REPLACED || (how.disconnect && as_wanted))
     };
     let rows: Vec<_> = rows.iter_mut().filter(concerned).collect();
     let users: Vec<_> = rows.iter().map(|row| row.user.as_str()).collect();
