@@ -30,7 +30,7 @@ pub(super) fn text<const N: usize>(
     // A column is divided from the next by one character.
     let narrowest = |padding| needed.iter().map(|word| word + 2 * padding + 1).sum::<u16>() - 1;
     match PADDINGS.into_iter().find(|padding| narrowest(*padding) <= width) {
-        Some(padding) => table(header, right, rows, Some(Fit { width, padding, needed })),
+        Some(padding) => table(header, right, rows, Some(&Fit { width, padding, needed })),
         None => records(header, rows),
     }
 }
@@ -53,12 +53,12 @@ fn table<const N: usize>(
     header: [&str; N],
     right: &[usize],
     rows: &[[String; N]],
-    fit: Option<Fit<N>>,
+    fit: Option<&Fit<N>>,
 ) -> String {
     let mut table = Table::new();
     table.load_style(STYLE).set_header(header).add_rows(rows);
     table.set_content_arrangement(ContentArrangement::Disabled);
-    if let Some(Fit { width, padding, needed }) = fit {
+    if let Some(&Fit { width, padding, needed }) = fit {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         for (column, word) in table.column_iter_mut().zip(needed) {
             column.set_padding((padding, padding));
