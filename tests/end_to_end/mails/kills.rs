@@ -48,8 +48,7 @@ async fn a_notifier_that_is_killed_loses_no_mail_and_repeats_at_most_the_one_it_
     {
         let office = Office::new(&[("anna", "100.00")]).await;
         let mut builder = office.shop.world.notifier(&office.server);
-        // So that what was leased is leased again soon.
-        builder.set("SALDO__MAIL__TIMEOUT", "500ms").set("SALDO__MAIL__CONNECTIONS", "1");
+        builder.set("SALDO__MAIL__CONNECTIONS", "1");
         office.asks("w-1", "anna").await;
         let mut victim = builder.clone().dies_at(point, 1).start();
         assert_eq!(victim.ended(PATIENCE).await.signal(), Some(SIGKILL), "{point}: {}", victim.log());
