@@ -108,6 +108,7 @@ async fn in_a_sound_world_everything_is_well() {
         "broker",
         "alarms",
         "topology",
+        "queues",
         "consumers",
         "users",
         "clock",

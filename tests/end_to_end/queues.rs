@@ -48,7 +48,7 @@ async fn dead_letters_parked_commands_and_strays_are_seen() {
     assert_eq!(seen["attention"], Value::from(vec!["dead letters"]));
     assert!(seen["parked_seconds"].is_u64(), "{seen}");
     let strays = row(&world, UNROUTABLE, |row| row["ready"] == 1).await;
-    assert_eq!(strays["attention"], Value::from(vec!["commands that no worker takes"]));
+    assert_eq!(strays["attention"], Value::from(vec!["strays"]));
     assert!(worker.terminate().await.success());
 }
 

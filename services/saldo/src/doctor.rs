@@ -25,7 +25,7 @@ use crate::output::Output;
 use crate::{Done, Status, report};
 
 /// The sections, in the order in which they are told.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     configuration::ABOUT,
     database::ABOUT,
     database::MIGRATIONS,
@@ -36,6 +36,7 @@ const SECTIONS: [&str; 13] = [
     broker::ABOUT,
     broker::ALARMS,
     broker::TOPOLOGY,
+    broker::QUEUES,
     broker::CONSUMERS,
     users::ABOUT,
     clock::ABOUT,

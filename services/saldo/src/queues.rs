@@ -31,7 +31,7 @@ const AT_ONCE: usize = 4;
 ///
 /// One row for each worker, with its queue, its dead letters, its parked commands, and its committed batches whose events
 /// may not have been published; then one for every other queue of the virtual host. Figures of queues are statistics of
-/// the broker and up to 5 s old. How long a queue's first message has waited is known to 5 s for ten minutes, to a minute
+/// the broker and up to 10 s old. How long a queue's first message has waited is known to 5 s for ten minutes, to a minute
 /// for an hour, and not beyond that. Exit status 1 if something could not be read or a worker's queue is missing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -61,6 +61,8 @@ struct Row {
     /// `None` also where there is nothing, or its age is not known.
     oldest_seconds: Option<u64>,
     dead: Option<u64>,
+    /// Dead letters of the broker's that are not in the other queue yet.
+    handing_on: Option<u64>,
     parked: Option<i64>,
     parked_seconds: Option<u64>,
     unpublished: Option<i64>,
@@ -151,11 +153,19 @@ fn rows(queues: Option<Queues>, backlogs: Option<&[Backlog]>) -> Vec<Row> {
     let mut queues = queues.unwrap_or_default();
     let mut rows: Vec<Row> = topology::workers()
         .map(|worker| {
-            let mut row = match queues.remove(&topology::queue(worker)) {
+            let found = queues.remove(&topology::queue(worker));
+            let has_leader = found.as_ref().map(|(queue, _)| queue.has_leader);
+            let mut row = match found {
                 Some((queue, waited)) => Row::of(queue, waited),
                 None => Row { queue: topology::queue(worker), ..Row::default() },
             };
             row.worker = Some(worker.to_owned());
+            if has_leader == Some(false) {
+                row.attention.push("no leader");
+            }
+            if row.handing_on > Some(0) {
+                row.attention.push("dead letters under way");
+            }
             if row.consumers == Some(0) {
                 row.attention.push("no consumer");
             }
@@ -173,7 +183,7 @@ fn rows(queues: Option<Queues>, backlogs: Option<&[Backlog]>) -> Vec<Row> {
     rows.extend(queues.into_values().map(|(queue, waited)| {
         let mut row = Row::of(queue, waited);
         if row.queue == topology::UNROUTABLE && row.ready > Some(0) {
-            row.attention.push("commands that no worker takes");
+            row.attention.push("strays");
         }
         row
     }));
@@ -194,6 +204,7 @@ impl Row {
             arriving_per_second: Some(queue.arriving),
             leaving_per_second: Some(queue.leaving),
             oldest_seconds: oldest,
+            handing_on: Some(queue.handing_on),
             ..Self::default()
         }
     }
@@ -260,7 +271,7 @@ mod tests {
 
     fn queue(name: String, ready: u64, consumers: u64) -> (String, (QueueState, Waited)) {
         let state =
-            QueueState { name: name.clone(), ready, unacked: 0, consumers, arriving: 0.0, leaving: 0.0 };
+            QueueState { name: name.clone(), has_leader: true, ready, consumers, ..QueueState::default() };
         (name, (state, Waited::Empty))
     }
 
@@ -301,6 +312,12 @@ mod tests {
         assert_eq!(rows[0].attention, ["no consumer", "dead letters", "events not published"]);
         assert_eq!((rows[0].parked, rows[0].unpublished_seconds), (Some(1), Some(61)));
         assert_eq!(rows[1].attention, ["no consumer", "dead letters"]);
+        let mut queues = all(0, 1);
+        let (commissions, _) = queues.get_mut(&topology::queue(worker)).unwrap();
+        (commissions.has_leader, commissions.handing_on) = (false, 2);
+        let rows = self::rows(Some(queues), Some(&[]));
+        assert_eq!(rows[0].attention, ["no leader", "dead letters under way"]);
+        assert!(rows[1].attention.is_empty(), "{rows:?}");
     }
 
     #[test]

@@ -104,7 +104,10 @@ async fn send_window(
         if full.len() < before {
             pause = FIRST_PAUSE;
         }
-        let waiting = format!("the queue is full: {} commands are sent again in {pause:?}", full.len());
+        let waiting = format!(
+            "the queue is full or not available: {} commands are sent again in {pause:?}",
+            full.len()
+        );
         if bar.is_hidden() {
             output.message(waiting);
         } else {

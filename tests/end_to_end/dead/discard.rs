@@ -105,6 +105,7 @@ async fn what_was_not_decided_or_cannot_be_read_goes_only_as_asked() {
         ("it was never decided; --undecided discards it", 1),
         ("it is parked, and will be decided without this letter", 1),
         ("it was never decided: it can never be decided (invalid-data: data.amount", 1),
+        ("publish a better one", 0),
         ("no command can be read from its body", 2),
         ("encrypted with the key gone; set payout.keys; --unread discards it", 1),
         ("withheld the body", 1),

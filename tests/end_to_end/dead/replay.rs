@@ -178,8 +178,10 @@ async fn what_would_go_round_in_circles_or_past_a_permission_is_not_replayed() {
     for why in [
         "in saldo.unroutable stays: it was published with another routing key than its body asks for",
         "in saldo.unroutable stays: it is of a type that no worker of this release knows",
-        "in saldo.commissions.dead stays: it was published with another routing key than its body asks for",
+        "in saldo.commissions.dead stays: it was published with another routing key than its body asks for: publish it \
+         anew under acme.commission.credit, then discard this letter",
         "it can never be decided (invalid-data: data.amount",
+        "): publish a better one",
         "withheld the body",
         "it is an event",
         "was not published to saldo.commands",

@@ -11,7 +11,7 @@ use super::{findings, names, unseen};
 const AWAY: &str = "127.0.0.1:1";
 
 const DATABASE: [&str; 6] = ["migrations", "roles", "privileges", "triggers", "keys", "clock"];
-const MANAGEMENT: [&str; 5] = ["alarms", "topology", "consumers", "users", "clock"];
+const MANAGEMENT: [&str; 6] = ["alarms", "topology", "queues", "consumers", "users", "clock"];
 
 fn good(ran: &Ran, about: &str) {
     let good = |finding: &Value| finding["about"] == about && finding["state"] == "good";

@@ -1,7 +1,9 @@
 //! The broker: whether it can be reached, its version and nodes, the topology, and who consumes.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use worker::broker::{Address, Purpose, connect as connect_to};
 use worker::management::{
     ConnectionState, Difference, Management, ManagementError, Node, QueueState, Remedy,
@@ -17,7 +19,11 @@ use crate::settings::BROKER_TIMEOUT;
 pub(super) const ABOUT: &str = "broker";
 pub(super) const TOPOLOGY: &str = "topology";
 pub(super) const ALARMS: &str = "alarms";
+pub(super) const QUEUES: &str = "queues";
 pub(super) const CONSUMERS: &str = "consumers";
+
+/// What is the matter with a queue for longer than this is no election, and no dead letter on its way: statistics are 5 s old.
+const PASSING: Duration = Duration::from_secs(6);
 
 /// The oldest version with all that Saldo uses: at-least-once dead-lettering.
 const OLDEST: (u32, u32) = (3, 10);
@@ -68,7 +74,7 @@ pub(super) async fn look(
         // What is wrong with it is a finding already.
         Err(because) => (Finding::unseen(ABOUT, because), because),
     };
-    let unseen = [ALARMS, TOPOLOGY, CONSUMERS].map(|about| Finding::unseen(about, because));
+    let unseen = [ALARMS, TOPOLOGY, QUEUES, CONSUMERS].map(|about| Finding::unseen(about, because));
     (std::iter::once(first).chain(unseen).collect(), Err(because))
 }
 
@@ -88,16 +94,38 @@ async fn look_further(management: &Management) -> Vec<Finding> {
         },
         Err(error @ ManagementError::NoVhost(_)) => {
             findings.push(Finding::bad(TOPOLOGY, output::chain(&error), advice::management(&error)));
-            findings.push(Finding::unseen(CONSUMERS, "there is no such virtual host"));
+            let unseen =
+                [QUEUES, CONSUMERS].map(|about| Finding::unseen(about, "there is no such virtual host"));
+            findings.extend(unseen);
             return findings;
         }
         Err(error) => findings.push(unanswered(TOPOLOGY, &error)),
     }
-    match management.queues().await {
-        Ok(queues) => findings.extend(judge_consumers(&queues)),
-        Err(error) => findings.push(unanswered(CONSUMERS, &error)),
-    }
+    findings.extend(look_at_queues(management).await);
     findings
+}
+
+async fn look_at_queues(management: &Management) -> Vec<Finding> {
+    match two_looks(management).await {
+        Ok((first, second)) => [judge_queues(&first, &second), judge_consumers(&second)].concat(),
+        Err(error) => [QUEUES, CONSUMERS].map(|about| unanswered(about, &error)).into(),
+    }
+}
+
+/// At the workers' queues; the second look is the first, where nothing is the matter that may pass.
+async fn two_looks(management: &Management) -> Result<(Vec<QueueState>, Vec<QueueState>), ManagementError> {
+    let first = workers_queues(management).await?;
+    if !first.iter().any(is_in_trouble) {
+        return Ok((first.clone(), first));
+    }
+    sleep(PASSING).await;
+    Ok((first, workers_queues(management).await?))
+}
+
+async fn workers_queues(management: &Management) -> Result<Vec<QueueState>, ManagementError> {
+    let mut queues = management.queues().await?;
+    queues.retain(|queue| topology::workers().any(|worker| topology::queue(worker) == queue.name));
+    Ok(queues)
 }
 
 /// What a login without enough rights, or a broker that is going down, makes of a question.
@@ -188,20 +216,59 @@ fn judge_topology(differences: &[Difference], foreign: &[Difference]) -> Vec<Fin
     Finding::all_or(bad.collect(), TOPOLOGY, "exchanges, queues, bindings and policies are as they should be")
 }
 
+fn is_in_trouble(queue: &QueueState) -> bool {
+    !queue.has_leader || queue.handing_on > 0
+}
+
+/// What is the matter with the workers' queues in both looks.
+fn judge_queues(first: &[QueueState], second: &[QueueState]) -> Vec<Finding> {
+    let mut bad = Vec::new();
+    for queue in second.iter().filter(|queue| is_in_trouble(queue)) {
+        let name = &queue.name;
+        let Some(before) = first.iter().find(|before| before.name == *name) else { continue };
+        if !queue.has_leader && !before.has_leader {
+            bad.push(Finding::bad(
+                QUEUES,
+                format!("{name} has no leader: it takes nothing, gives nothing, and nacks what is published to it"),
+                "start the nodes that keep it; if they run, RabbitMQ's log says why: where it names rabbit_fifo_dlx_sup, \
+                 see ARCHITECTURE.md, \"a dead letter that the broker dies of\"",
+            ));
+        } else if before.handing_on > 0 && queue.handing_on >= before.handing_on {
+            bad.push(Finding::bad(
+                QUEUES,
+                format!("{name} cannot hand on {}", counted(usize::try_from(queue.handing_on).unwrap_or(usize::MAX), "dead letter")),
+                "saldo topology apply, if something is missing; otherwise RabbitMQ's log says why: where it names \
+                 rabbit_fifo_dlx_worker, see ARCHITECTURE.md, \"a dead letter that the broker dies of\"",
+            ));
+        }
+    }
+    if second.is_empty() {
+        return vec![Finding::unseen(QUEUES, "there are none")];
+    }
+    Finding::all_or(bad, QUEUES, "each worker's has a leader, and has handed on its dead letters")
+}
+
 fn judge_consumers(queues: &[QueueState]) -> Vec<Finding> {
-    let bad = topology::workers().filter_map(|worker| {
+    let (found, missing): (Vec<_>, Vec<_>) = topology::workers()
+        .partition(|worker| queues.iter().any(|queue| queue.name == topology::queue(worker)));
+    // One that is missing is the topology's finding.
+    let missing = (!missing.is_empty()).then(|| Finding::unseen(CONSUMERS, "queues are missing"));
+    let bad = found.iter().filter_map(|worker| {
         let name = topology::queue(worker);
-        // A queue that is missing is the topology's finding.
         let queue = queues.iter().find(|queue| queue.name == name)?;
         (queue.consumers == 0).then(|| {
             Finding::bad(
                 CONSUMERS,
                 format!("nobody consumes {name}, in which {} wait", queue.ready),
-                format!("start {worker}; if it runs, its log and /readyz say what it waits for"),
+                format!(
+                    "start {worker}; if it runs, look again in 10 s, since the broker counts late, and then at its log and \
+                     /readyz, which say what it waits for"
+                ),
             )
         })
     });
-    Finding::all_or(bad.collect(), CONSUMERS, "each worker's queue has one")
+    let bad: Vec<_> = bad.chain(missing).collect();
+    Finding::all_or(bad, CONSUMERS, "each worker's queue has one")
 }
 
 #[cfg(test)]
@@ -268,5 +335,49 @@ mod tests {
         assert!(advice(Remedy::Remake).contains("delete it"));
         assert!(advice(Remedy::Yield).contains("priority"));
         assert!(advice(Remedy::Remove).contains("remove it"));
+    }
+
+    #[test]
+    fn a_queue_without_a_leader_or_that_keeps_its_dead_letters_is_told_unless_it_passes() {
+        let queue = |has_leader, handing_on| QueueState {
+            name: topology::queue("commissions"),
+            has_leader,
+            handing_on,
+            consumers: 1,
+            ..QueueState::default()
+        };
+        for (first, second, says) in [
+            ((true, 0), (true, 0), None),
+            ((false, 0), (true, 0), None),
+            ((true, 3), (true, 2), None),
+            ((true, 0), (true, 2), None),
+            ((false, 0), (false, 0), Some("saldo.commissions has no leader")),
+            ((true, 1), (true, 1), Some("saldo.commissions cannot hand on 1 dead letter")),
+            ((true, 1), (true, 4), Some("saldo.commissions cannot hand on 4 dead letters")),
+        ] {
+            let findings = judge_queues(&[queue(first.0, first.1)], &[queue(second.0, second.1)]);
+            let bad = bad(&findings);
+            assert_eq!(bad.len(), usize::from(says.is_some()), "{first:?} {second:?}: {bad:?}");
+            assert!(says.is_none_or(|says| bad[0].starts_with(says)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn queues_that_are_missing_have_no_consumers_and_are_not_well() {
+        let own = |worker: &str| QueueState {
+            name: topology::queue(worker),
+            has_leader: true,
+            consumers: 2,
+            ..QueueState::default()
+        };
+        let all: Vec<_> = topology::workers().map(own).collect();
+        assert!(judge_consumers(&all).iter().all(|finding| finding.state == State::Good));
+        for some in [&all[..0], &all[1..]] {
+            let findings = judge_consumers(some);
+            assert!(findings.iter().all(|finding| finding.state == State::Unknown), "{findings:?}");
+        }
+        assert!(judge_queues(&[], &[]).iter().all(|finding| finding.state == State::Unknown));
+        let idle = QueueState { consumers: 0, ..own("commissions") };
+        assert!(bad(&judge_consumers(&[idle])).concat().contains("nobody consumes saldo.commissions"));
     }
 }

@@ -131,7 +131,7 @@ pub enum BrokerError {
         blocked: bool,
     },
     /// The broker refused: a queue that rejects when full is.
-    #[error("the broker refused {0} messages (a queue that they go to is full)")]
+    #[error("the broker refused {0} messages (a queue that they go to is full or not available)")]
     Refused(usize),
     /// No queue takes the message.
     #[error("no queue takes {0} messages")]

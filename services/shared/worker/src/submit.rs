@@ -27,7 +27,7 @@ const NOT_FOUND: u16 = 404;
 pub enum Submission {
     /// A queue has it, durably.
     Confirmed,
-    /// The queue is full; worth another try in a while.
+    /// The queue is full, or nobody keeps it at the moment; worth another try in a while.
     Full,
     /// No queue takes its routing key.
     Unroutable,

@@ -19,10 +19,14 @@ const PAGE: usize = 500;
 const HISTORIES: [(u64, u64); 2] = [(600, 5), (3_600, 60)];
 
 /// What a queue holds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueState {
     /// Its name.
     pub name: String,
+    /// Whether somebody keeps it: a quorum queue without a leader takes nothing and gives nothing.
+    pub has_leader: bool,
+    /// Dead letters that it still has to hand on, and that are neither in this queue nor in another one for anybody to see.
+    pub handing_on: u64,
     /// Messages that nobody has been given.
     pub ready: u64,
     /// Messages that consumers hold and have not acked.
@@ -57,6 +61,8 @@ struct Page {
 #[serde(default)]
 struct Found {
     name: String,
+    leader: Option<String>,
+    messages_dlx: u64,
     messages_ready: u64,
     messages_unacknowledged: u64,
     consumers: u64,
@@ -149,6 +155,8 @@ impl From<Found> for QueueState {
     fn from(found: Found) -> Self {
         Self {
             name: found.name,
+            has_leader: found.leader.is_some_and(|node| !node.is_empty()),
+            handing_on: found.messages_dlx,
             ready: found.messages_ready,
             unacked: found.messages_unacknowledged,
             consumers: found.consumers,
