@@ -119,7 +119,8 @@ pub struct Settings {
     pub health_listen: SocketAddr,
     /// `log.format`: `human` or `json`. Default human.
     pub log_format: LogFormat,
-    /// `log.filter`: as tracing's `EnvFilter` reads it. Default `info`.
+    /// `log.filter`: as tracing's `EnvFilter` reads it. Default `info,lapin=off`: what the broker's client library says of
+    /// a lost connection, Saldo says, too.
     pub log_filter: String,
     /// `admin.require_user_id`: whether commands of a shop's staff must carry the AMQP property `user_id`, which
     /// the broker vouches for: `true` or `false`. Without it nobody but the message says who sent it. Default true.
@@ -167,6 +168,9 @@ pub struct Settings {
     pub traces_timeout: Duration,
 }
 
+/// `log.filter` where it is not set.
+pub(crate) const DEFAULT_LOG_FILTER: &str = "info,lapin=off";
+
 const DAY: Duration = Duration::from_hours(24);
 const HOUR: Duration = Duration::from_hours(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -188,7 +192,7 @@ impl Settings {
                 "json" => Ok(LogFormat::Json),
                 _ => Err("expected human or json".to_owned()),
             }),
-            log_filter: read.or("log.filter", "info".to_owned(), |text| {
+            log_filter: read.or("log.filter", DEFAULT_LOG_FILTER.to_owned(), |text| {
                 tracing_subscriber::EnvFilter::try_new(text)
                     .map(|_| text.to_owned())
                     .map_err(|_| "expected a filter such as info or info,worker=debug".to_owned())
@@ -253,6 +257,7 @@ mod tests {
         let mut reader = reader(&URLS);
         let settings = Settings::read(&mut reader);
         assert!(settings.require_user_id);
+        tracing_subscriber::EnvFilter::try_new(&settings.log_filter).unwrap();
         reader.finish().unwrap();
     }
 
