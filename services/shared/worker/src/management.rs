@@ -343,14 +343,14 @@ impl Management {
         }
     }
 
-    /// Sends a request; each element of the path is percent-encoded.
-    async fn request(
-        &self,
-        method: Method,
-        path: &[&str],
-        query: Option<&str>,
-        body: Option<&Value>,
-    ) -> Result<Response, ManagementError> {
+    /// Where something is; each element of the path is percent-encoded. No URL can say `.` or `..`: they would be left out,
+    /// and what is asked for would be something else.
+    fn url(&self, path: &[&str], query: Option<&str>) -> Result<Url, ManagementError> {
+        if let Some(name) = path.iter().find(|name| matches!(**name, "." | "..")) {
+            return Err(ManagementError::Url(format!(
+                "RabbitMQ's management API cannot be asked about what is called `{name}`; expected another name"
+            )));
+        }
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| ManagementError::Url("broker.management_url: is not usable".to_owned()))?
@@ -358,7 +358,18 @@ impl Management {
             .push("api")
             .extend(path);
         url.set_query(query);
-        let mut request = self.client.request(method, url);
+        Ok(url)
+    }
+
+    /// Sends a request.
+    async fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Response, ManagementError> {
+        let mut request = self.client.request(method, self.url(path, query)?);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -396,8 +407,12 @@ mod tests {
         .unwrap();
         assert_eq!(management.vhost(), "shops/%eu");
         assert!(!format!("{management:?}").contains("secret"));
-        let mut url = management.base.clone();
-        url.path_segments_mut().unwrap().push("api").extend(["queues", management.vhost(), "a b"]);
-        assert!(url.path().ends_with("/api/queues/shops%2F%25eu/a%20b"), "{}", url.path());
+        let url = |names: &[&str]| management.url(names, None).map(|url| url.path().to_owned());
+        assert_eq!(url(&["queues", management.vhost(), "a b"]).unwrap(), "/api/queues/shops%2F%25eu/a%20b");
+        assert_eq!(url(&["users", "%2e", "..."]).unwrap(), "/api/users/%252e/...");
+        for name in [".", ".."] {
+            let problem = url(&["users", name]).unwrap_err().to_string();
+            assert!(problem.contains(&format!("`{name}`")), "{problem}");
+        }
     }
 }
