@@ -19,7 +19,7 @@ use super::Error;
 use super::act::{self, Act, Acting, Fate, Particulars, Report};
 use super::body;
 use super::find::{self, Look, Subject};
-use super::standing::{Standing, undecidable};
+use super::standing::{Standing, Undecidable};
 use crate::Done;
 use crate::ledger_access::{self, STATEMENT_TIMEOUT};
 use crate::lines::{self, Line, Understood};
@@ -189,7 +189,8 @@ impl Discard {
             return Ok((Case::Unread, format!("no command can be read from its body ({malformed})")));
         };
         let is_used = !matches!(read::outcome(&mut self.ledger, &key).await?, Outcome::Unknown);
-        let why = undecidable(malformed);
+        // What would help its command is nothing to whoever throws it away.
+        let why = Undecidable::of(malformed).finding;
         Ok(match malformed.reason {
             // By a newer worker, if it knows the type.
             MalformedReason::UnknownType if is_used => {

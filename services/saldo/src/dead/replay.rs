@@ -23,7 +23,7 @@ use super::Error;
 use super::act::{self, Act, Acting, Fate, Particulars, Report};
 use super::body::{self, Body};
 use super::find::{self, Look, Subject};
-use super::standing::{Standing, undecidable};
+use super::standing::{Standing, Undecidable};
 use crate::Done;
 use crate::ledger_access::{self, STATEMENT_TIMEOUT};
 use crate::lines::{self, Understood};
@@ -181,8 +181,10 @@ impl Replay {
             );
         }
         let body = body::open(letter, self.vault.as_ref())?;
-        let command =
-            lines::understand(&body).map_err(|malformed| format!("it {}", undecidable(&malformed)))?;
+        let command = lines::understand(&body).map_err(|malformed| {
+            let Undecidable { finding, advice } = Undecidable::of(&malformed);
+            format!("it {finding}: {advice}")
+        })?;
         let plan = Plan::of(letter, &command, &self.operator, self.arguments.as_myself)?;
         self.check_route(&plan.routing_key)?;
         Ok((body, command, plan))
@@ -230,7 +232,10 @@ impl Plan {
             }
         };
         if delivered != asked {
-            return Err("it was published with another routing key than its body asks for".to_owned());
+            return Err(format!(
+                "it was published with another routing key than its body asks for: publish it anew under {asked}, then \
+                 discard this letter"
+            ));
         }
         let by_its_body = letter.routing_key.is_none();
         if by_its_body && !as_myself {

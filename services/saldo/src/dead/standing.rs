@@ -71,15 +71,27 @@ fn time(event: &Event) -> Option<String> {
     event["time"].as_str().map(str::to_owned)
 }
 
-/// Why no worker of this release decides what it cannot read, in words that follow "it".
-pub(super) fn undecidable(malformed: &Malformed) -> String {
-    match malformed.reason {
-        MalformedReason::UnknownType => {
-            "is of a type that no worker of this release knows: wait for newer workers and a newer saldo, or publish it \
-             with the right type"
-                .to_owned()
+/// That no worker of this release decides what it cannot read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Undecidable {
+    /// Why, in words that follow "it".
+    pub(super) finding: String,
+    /// What helps whoever wants it decided.
+    pub(super) advice: &'static str,
+}
+
+impl Undecidable {
+    pub(super) fn of(malformed: &Malformed) -> Self {
+        match malformed.reason {
+            MalformedReason::UnknownType => Self {
+                finding: "is of a type that no worker of this release knows".to_owned(),
+                advice: "wait for newer workers and a newer saldo, or publish it with the right type",
+            },
+            _ => Self {
+                finding: format!("can never be decided ({malformed})"),
+                advice: "publish a better one",
+            },
         }
-        _ => format!("can never be decided ({malformed}): publish a better one"),
     }
 }
 
@@ -102,5 +114,14 @@ mod tests {
         );
         assert_eq!(decided("{}"), "it was decided: its events are told once more");
         assert_eq!(Standing::Decided(Vec::new()).words(), "it was decided: its events are told once more");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_command_is_told_without_what_helps_it() {
+        let Err(malformed) = crate::lines::understand(b"no JSON") else { panic!("it is understood") };
+        let Undecidable { finding, advice } = Undecidable::of(&malformed);
+        assert!(finding.starts_with("can never be decided (not-json: "), "{finding}");
+        assert!(finding.ends_with(')'), "{finding}");
+        assert_eq!(advice, "publish a better one");
     }
 }
