@@ -62,6 +62,9 @@ struct Row {
     password: Option<String>,
     /// How it differs from what was asked for, where it still does.
     differences: Vec<String>,
+    /// Whether --replace, which was not given, would change that.
+    #[serde(skip)]
+    is_replaceable: bool,
 }
 
 fn made_up() -> SecretString {
@@ -90,18 +93,11 @@ pub(super) async fn settle(
         failure = connections(&mut rows, how, management).await.err();
     }
     show(&rows, how, output)?;
-    for row in rows.iter().filter(|row| !row.differences.is_empty()) {
-        output.message(format_args!(
-            "{} {}",
-            report::visible(&row.user),
-            report::visible(&row.differences.join("; "))
-        ));
-    }
-    for row in &rows {
-        if let Some(told) = about_connections(row, how.disconnect) {
-            output.message(told);
-        }
-    }
+    let keeps_password = given.is_none() && !how.new_password;
+    let told = rows.iter().filter_map(about_differences);
+    let told = told.chain(rows.iter().filter(|_| keeps_password).filter_map(about_password));
+    told.chain(rows.iter().filter_map(|row| about_connections(row, how.disconnect)))
+        .for_each(|told| output.message(told));
     if let Some(error) = failure {
         output.message(output::chain(&error));
         return Ok(Status::Bad);
@@ -111,8 +107,12 @@ pub(super) async fn settle(
 
 /// What became of a user who was not there.
 const CREATED: &str = "created";
+/// What became of a user whom an interrupted attempt had left.
+const FINISHED: &str = "finished";
 /// What became of a user who had other rights.
 const REPLACED: &str = "replaced";
+/// What became of a user whose rights are not known to be in effect.
+const INTERRUPTED: &str = "interrupted";
 
 /// What is done about one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,17 +124,20 @@ struct Deed {
     makes_up: bool,
 }
 
+fn is_administrator(user: Option<&BrokerUser>) -> bool {
+    user.is_some_and(|user| user.tags.iter().any(|tag| tag == "administrator"))
+}
+
 /// Decides it.
 fn deed(standing: &Standing, user: Option<&BrokerUser>, given: bool, how: How) -> Deed {
     let makes_up = !given && (*standing == Standing::Missing || how.new_password);
-    let is_administrator = user.is_some_and(|user| user.tags.iter().any(|tag| tag == "administrator"));
     let done = |state| Deed { state, writes: true, makes_up };
     match standing {
         Standing::Missing => done(CREATED),
-        Standing::Unfinished => done("finished"),
+        Standing::Unfinished => done(FINISHED),
         Standing::AsWanted if given || how.new_password => done("password changed"),
         Standing::AsWanted => Deed { state: "unchanged", writes: false, makes_up: false },
-        Standing::Other(_) if how.replace && !is_administrator => done(REPLACED),
+        Standing::Other(_) if how.replace && !is_administrator(user) => done(REPLACED),
         Standing::Other(_) => Deed { state: "differs", writes: false, makes_up: false },
     }
 }
@@ -161,6 +164,7 @@ async fn one(
             Standing::Other(differences) if !deed.writes => differences,
             _ => Vec::new(),
         },
+        is_replaceable: !deed.writes && !is_administrator(user),
     };
     if how.dry_run {
         return (row, Ok(()));
@@ -205,7 +209,7 @@ async fn write(
     let new = deed.makes_up.then(made_up);
     row.password = new.as_ref().map(|password| password.expose_secret().to_owned());
     if let Err(error) = management.grant(&row.user, rights, new.as_ref().or(given), user).await {
-        row.state = "interrupted";
+        row.state = INTERRUPTED;
         return Err(error);
     }
     let users = management.users().await?;
@@ -219,6 +223,27 @@ async fn write(
         }
     }
     Ok(())
+}
+
+/// How a user differs, and what helps.
+fn about_differences(row: &Row) -> Option<String> {
+    let differences = (!row.differences.is_empty()).then(|| row.differences.join("; "))?;
+    let advice = if row.is_replaceable { "; --replace changes that" } else { "" };
+    Some(format!("{} {}{advice}", report::visible(&row.user), report::visible(&differences)))
+}
+
+/// That a user who was there has a password, of which nobody here knows anything.
+fn about_password(row: &Row) -> Option<String> {
+    (row.state == FINISHED).then(|| {
+        format!("{} keeps the password it had; --new-password gives another", report::visible(&row.user))
+    })
+}
+
+/// The line for a password that was made up.
+fn told_once(row: &Row) -> Option<String> {
+    let (user, password) = (&row.user, row.password.as_ref()?);
+    let doubt = if row.state == INTERRUPTED { " (it may not be in effect)" } else { "" };
+    Some(format!("the password of {user}, told once{doubt}: {password}"))
 }
 
 /// What is to be said of a user's open connections.
@@ -249,9 +274,7 @@ fn show(rows: &[Row], how: How, output: &mut Output) -> io::Result<()> {
     });
     report::table(["user", state, "may publish", "may hear"], &[], cells, output)?;
     // Not in the table, which breaks what is too wide.
-    rows.iter().filter_map(|row| Some((&row.user, row.password.as_ref()?))).try_for_each(
-        |(user, password)| output.line(format_args!("the password of {user}, told once: {password}")),
-    )
+    rows.iter().filter_map(told_once).try_for_each(|line| output.line(line))
 }
 
 #[cfg(test)]
@@ -296,17 +319,46 @@ mod tests {
         assert_ne!(made_up().expose_secret(), made_up().expose_secret());
     }
 
-    #[test]
-    fn open_connections_are_told_of_once_rights_are_others() {
-        let row = |connections| Row {
+    fn row(state: &'static str) -> Row {
+        Row {
             user: "shop".to_owned(),
-            state: "replaced",
+            state,
             publishes: None,
             hears: None,
-            connections,
+            connections: None,
             password: None,
             differences: Vec::new(),
+            is_replaceable: false,
+        }
+    }
+
+    #[test]
+    fn a_password_is_told_with_whether_it_can_be_relied_on() {
+        let told = |state| told_once(&Row { password: Some("pw".to_owned()), ..row(state) }).unwrap();
+        assert_eq!(told(CREATED), "the password of shop, told once: pw");
+        assert_eq!(told(INTERRUPTED), "the password of shop, told once (it may not be in effect): pw");
+        assert_eq!(told_once(&row(CREATED)), None);
+        assert_eq!(
+            about_password(&row(FINISHED)).unwrap(),
+            "shop keeps the password it had; --new-password gives another"
+        );
+        assert_eq!(about_password(&row(CREATED)), None);
+    }
+
+    #[test]
+    fn replacing_is_advised_where_it_would_help() {
+        let told = |is_replaceable| {
+            let differences = vec!["may a".to_owned(), "may b".to_owned()];
+            about_differences(&Row { differences, is_replaceable, ..row("differs") }).unwrap()
         };
+        assert_eq!(told(true), "shop may a; may b; --replace changes that");
+        assert_eq!(told(false), "shop may a; may b");
+        assert_eq!(about_differences(&row("unchanged")), None);
+    }
+
+    #[test]
+    fn open_connections_are_told_of_once_rights_are_others() {
+        let row = |connections| Row { connections, ..row(REPLACED) };
         assert_eq!(about_connections(&row(None), false), None);
         let told = |number, closed| about_connections(&row(Some(number)), closed).unwrap();
         assert_eq!(

@@ -15,6 +15,9 @@ use crate::output::Output;
 /// A password that is given is so long, in characters.
 const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 12..=255;
 
+/// The user that every new broker has, an administrator.
+const GUEST: &str = "guest";
+
 /// Create a broker user who publishes some commands of one shop
 ///
 /// The user may publish these commands to saldo.commands, for this shop, and nothing else: it reads nothing and declares
@@ -55,7 +58,7 @@ pub(crate) struct Publisher {
   saldo topology subscriber accounting --merchant acme --merchant demo --dry-run")]
 pub(crate) struct Subscriber {
     /// The user's name: letters, digits, hyphens and underscores
-    #[arg(value_name = "USER")]
+    #[arg(value_name = "USER", value_parser = subscriber_name)]
     user: SubscriberName,
     /// A shop; can be given several times
     #[arg(long = "merchant", value_name = "ID", required = true)]
@@ -92,11 +95,24 @@ fn user_name(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if rights::services().any(|(name, _)| name == text) {
         Err("is a service of Saldo's; expected a name of the publisher's own".to_owned())
+    } else if text == GUEST {
+        Err("is the user that every new broker has; expected a name of the publisher's own".to_owned())
+    } else if matches!(text, "." | "..") {
+        Err("cannot be said in a URL; expected more than dots".to_owned())
     } else if (1..=LONGEST).contains(&text.len()) && text.chars().all(good) {
         Ok(text.to_owned())
     } else {
         Err(format!("expected 1 to {LONGEST} letters, digits, dots, hyphens and underscores"))
     }
+}
+
+fn subscriber_name(text: &str) -> Result<SubscriberName, String> {
+    if text == GUEST {
+        return Err(
+            "is the user that every new broker has; expected a name of the subscriber's own".to_owned()
+        );
+    }
+    text.parse()
 }
 
 fn service_name(text: &str) -> Result<String, String> {
@@ -147,10 +163,14 @@ mod tests {
 
     #[test]
     fn names_are_plain() {
-        for wrong in ["", "a b", "a/b", "a\n", "ä", &"a".repeat(129)] {
+        for wrong in ["", "a b", "a/b", "a\n", "ä", ".", "..", "guest", &"a".repeat(129)] {
             assert!(user_name(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(user_name("acme-shop_1.eu").unwrap(), "acme-shop_1.eu");
+        for wrong in ["", ".", "..", "guest", "saldo"] {
+            assert!(subscriber_name(wrong).is_err(), "{wrong:?}");
+        }
+        assert_eq!(subscriber_name("acme-erp").unwrap().to_string(), "acme-erp");
         assert!(service_name("saldo_treasurer").unwrap_err().contains("saldo_operator"));
     }
 }
