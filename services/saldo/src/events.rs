@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Subcommand;
+use clap::error::ErrorKind;
 use contract::schema::{self, Direction};
 use contract::{Event, MerchantId, Timestamp};
 use ledger::read;
@@ -80,7 +81,10 @@ fn is_version(text: &str) -> bool {
 
 pub(crate) async fn run(command: Command, config: Option<&Path>, output: &mut Output) -> Done {
     match command {
-        Command::Republish(republish) => self::republish(republish, config, output).await,
+        Command::Republish(republish) => {
+            republish.check().unwrap_or_else(|error| error.exit());
+            self::republish(republish, config, output).await
+        }
     }
 }
 
@@ -136,6 +140,17 @@ async fn republish(wanted: Republish, config: Option<&Path>, output: &mut Output
 }
 
 impl Republish {
+    /// What clap does not see for itself: that a period has a length.
+    fn check(&self) -> Result<(), clap::Error> {
+        match self.until {
+            Some(until) if until <= self.since => Err(clap::Error::raw(
+                ErrorKind::ValueValidation,
+                format!("--since {} is not before --until {until}; expected an earlier moment\n", self.since),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn wants(&self, event: &Event) -> bool {
         self.types.is_empty() || self.types.contains(&event.name)
     }
@@ -162,7 +177,36 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        republish: Republish,
+    }
+
+    #[test]
+    fn a_period_that_is_none_is_wrong_usage() {
+        let check = |until: &[&str]| {
+            let words = ["republish", "--since", "2026-11-22"].iter().chain(until);
+            Line::try_parse_from(words).unwrap().republish.check()
+        };
+        check(&[]).unwrap();
+        check(&["--until", "2026-11-22T00:00:01Z"]).unwrap();
+        for until in ["2026-11-22", "2026-11-21"] {
+            let error = check(&["--until", until]).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "error: --since 2026-11-22T00:00:00Z is not before --until {until}T00:00:00Z; expected an earlier \
+                     moment\n"
+                )
+            );
+        }
+    }
 
     #[test]
     fn a_type_is_known_with_and_without_its_version_and_a_typing_error_is_told() {
