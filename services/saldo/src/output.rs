@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use sqlx::error::DatabaseError;
 
 /// Standard output for results, buffered; standard error for messages.
 pub(crate) struct Output {
@@ -92,6 +93,10 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
             text.push_str(": ");
             text.push_str(&part);
         }
+        // What Postgres says is shown with a line number, of Postgres' own source.
+        if let Some(error) = error.downcast_ref::<Box<dyn DatabaseError>>() {
+            text = text.replace(&part, error.message());
+        }
         cause = error.source();
     }
     text
@@ -100,4 +105,64 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 /// `1 queue`, `2 queues`: a number of things, whose name takes an s.
 pub(crate) fn counted(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use sqlx::error::ErrorKind;
+
+    use super::*;
+
+    /// Shown as sqlx shows what Postgres says.
+    #[derive(Debug)]
+    struct Said;
+
+    impl fmt::Display for Said {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{} at line 948", self.message())
+        }
+    }
+
+    impl Error for Said {}
+
+    impl DatabaseError for Said {
+        fn message(&self) -> &'static str {
+            "the role \"shop\" does not exist"
+        }
+
+        fn as_error(&self) -> &(dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum Wrapped {
+        #[error("it is refused")]
+        Refused(#[source] sqlx::Error),
+        #[error(transparent)]
+        Itself(sqlx::Error),
+    }
+
+    #[test]
+    fn what_postgres_says_is_told_without_a_line_of_its_source() {
+        let said = || sqlx::Error::Database(Box::new(Said));
+        let told = "error returned from database: the role \"shop\" does not exist";
+        assert_eq!(chain(&said()), told);
+        assert_eq!(chain(&Wrapped::Refused(said())), format!("it is refused: {told}"));
+        assert_eq!(chain(&Wrapped::Itself(said())), told);
+    }
 }
