@@ -79,7 +79,9 @@ impl Fate {
     pub(crate) fn of_submission(submission: &Submission) -> Option<Self> {
         match submission {
             Submission::Confirmed => None,
-            Submission::Full => Some(Self::undecided(Some("queue-full"), "The queue is full or not available.")),
+            Submission::Full => {
+                Some(Self::undecided(Some("queue-full"), "The queue is full or not available."))
+            }
             Submission::Unroutable => Some(Self::unroutable()),
             Submission::Forbidden(words) => Some(Self::undecided(Some("forbidden"), words.clone())),
         }

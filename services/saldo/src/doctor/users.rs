@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use worker::management::{Management, ManagementError, Standing, StoredPassword, standing};
 use worker::rights::reach::{Judged, judge};
 use worker::rights::topic::{self, Confined};
-use worker::rights::{self, BrokerUser, OPERATOR, needs, services};
+use worker::rights::{self, BrokerUser, GUEST, OPERATOR, needs, services};
 use worker::topology::{COMMANDS, EVENTS};
 
 use super::advice::rabbitmqctl;
@@ -15,9 +15,6 @@ use super::broker::unanswered;
 use super::finding::Finding;
 
 pub(super) const ABOUT: &str = "users";
-
-/// The user that a new broker has, and its password.
-const GUEST: &str = "guest";
 
 /// Looks; `own` is the user of `broker.url`, where that is known.
 pub(super) async fn look(management: Result<&Management, &&'static str>, own: Option<&str>) -> Vec<Finding> {

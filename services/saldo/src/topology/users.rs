@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _};
 use contract::MerchantId;
 use secrecy::SecretString;
 use worker::management::Management;
-use worker::rights::{self, Allowed, Rights, SubscriberName};
+use worker::rights::{self, Allowed, GUEST, Rights, SubscriberName};
 
 use super::settle::{How, settle};
 use crate::Done;
@@ -14,9 +14,6 @@ use crate::output::Output;
 
 /// A password that is given is so long, in characters.
 const PASSWORD_LENGTH: std::ops::RangeInclusive<usize> = 12..=255;
-
-/// The user that every new broker has, an administrator.
-const GUEST: &str = "guest";
 
 /// Create a broker user who publishes some commands of one shop
 ///

@@ -26,6 +26,9 @@ use contract::{Commands, MerchantId};
 
 use crate::topology::{self, COMMANDS, DEAD, EVENTS, UNROUTABLE};
 
+/// The user that a new broker has, and its password.
+pub const GUEST: &str = "guest";
+
 /// Matches no name.
 pub const NOTHING: &str = "^$";
 
