@@ -46,9 +46,9 @@ pub(crate) struct Publisher {
 /// Create a broker user who hears the events of some shops
 ///
 /// The user may declare queues of its own, called by its name, a dot and anything, bind them to saldo.events by keys that begin
-/// with one of these shops, and consume them. It publishes nothing and reads nothing else. If there is such a user already, only
-/// a password that is given changes; if it may do something else, that is told, nothing changes, and the exit status is 1. Needs
-/// a user with the tag administrator in `broker.management_url`.
+/// with one of these shops, and consume them. Of Saldo's it publishes nothing and reads nothing else. If there is such a user
+/// already, only a password that is given changes; if it may do something else, that is told, nothing changes, and the exit
+/// status is 1. Needs a user with the tag administrator in `broker.management_url`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   saldo topology subscriber acme-erp --merchant acme
