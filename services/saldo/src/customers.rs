@@ -60,7 +60,7 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     };
     let wanted = CustomersWanted { search, currency, sort };
     let mut connection = ledger_access::open(config).await?;
-    let (mut left, mut from, mut any) = (limit.map_or(u32::MAX, NonZeroU32::get), None, false);
+    let (mut left, mut from, mut any) = (number::or_all(limit), None, false);
     while left > 0 {
         let size = left.min(PAGE);
         let page =

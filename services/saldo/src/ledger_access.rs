@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ledger::store::Settings as Database;
+use sqlx::error::DatabaseError;
 use sqlx::{ConnectOptions, PgConnection};
 
 use crate::settings::Settings;
@@ -28,6 +29,11 @@ pub(crate) enum LedgerError {
     Silent,
     #[error(transparent)]
     Schema(#[from] ledger::schema::SchemaMismatch),
+}
+
+/// Whether the database refuses because the role may not (`insufficient_privilege`).
+pub(crate) fn may_not(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "42501")
 }
 
 /// A connection to a ledger whose schema is not looked at.

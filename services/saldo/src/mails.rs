@@ -118,7 +118,7 @@ async fn list(list: List, config: Option<&Path>, output: &mut Output) -> Done {
     };
     let mut wanted = MailsWanted { merchant, state, before: None };
     let mut connection = ledger_access::open(config).await?;
-    let (mut left, mut any) = (limit.map_or(u32::MAX, NonZeroU32::get), false);
+    let (mut left, mut any) = (number::or_all(limit), false);
     while left > 0 {
         let size = left.min(PAGE);
         let page = read::mails(&mut connection, &wanted, i64::from(size)).await?;

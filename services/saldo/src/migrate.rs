@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 
 use crate::output::Output;
@@ -12,9 +11,6 @@ use crate::{Done, Status, ledger_access};
 
 /// A migration may rewrite a large table.
 const TIMEOUT: Duration = Duration::from_hours(6);
-
-/// `insufficient_privilege`
-const MAY_NOT: &str = "42501";
 
 /// Why it was not migrated, where that is the login's fault.
 #[derive(Debug, thiserror::Error)]
@@ -40,5 +36,5 @@ fn may_not(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else {
         return false;
     };
-    error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == MAY_NOT)
+    ledger_access::may_not(error)
 }

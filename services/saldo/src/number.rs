@@ -8,6 +8,11 @@ pub(crate) fn count(text: &str) -> Result<NonZeroU32, String> {
     text.parse().map_err(|_| format!("expected a whole number from 1 to {}", u32::MAX))
 }
 
+/// As many as are wanted; all, where no limit is given.
+pub(crate) fn or_all(limit: Option<NonZeroU32>) -> u32 {
+    limit.map_or(u32::MAX, NonZeroU32::get)
+}
+
 /// For clap: a whole number within these bounds.
 pub(crate) fn within(
     bounds: RangeInclusive<u64>,

@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let Arguments { merchant, customer, since, until, kind, limit, csv, json } = arguments;
     let mut connection = ledger_access::open(config).await?;
     let period = Period { since, until, kinds: kind };
-    let mut left = limit.map_or(u32::MAX, NonZeroU32::get);
+    let mut left = number::or_all(limit);
     let mut next = Some(OperationsFrom::default());
     let mut any = false;
     if csv {

@@ -98,7 +98,7 @@ async fn list(list: List, config: Option<&Path>, output: &mut Output) -> Done {
     let List { merchant, customer, open, state, limit, json } = list;
     let mut connection = ledger_access::open(config).await?;
     let connection = &mut connection;
-    let (mut left, mut from, mut any) = (limit.map_or(u32::MAX, NonZeroU32::get), None, false);
+    let (mut left, mut from, mut any) = (number::or_all(limit), None, false);
     while left > 0 {
         let size = left.min(PAGE);
         let (customer, after, limit) = (customer.as_ref(), from.as_ref(), i64::from(size));

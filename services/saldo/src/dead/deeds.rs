@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: Arguments, config: Option<&Path>, output: &mu
     let Arguments { actor, kind, letter, limit, json } = arguments;
     let mut connection = ledger_access::open(config).await?;
     let mut wanted = DeedsWanted { actor, kind, letter, before: None };
-    let (mut left, mut any) = (limit.map_or(u32::MAX, NonZeroU32::get), false);
+    let (mut left, mut any) = (number::or_all(limit), false);
     while left > 0 {
         let size = left.min(PAGE);
         let deeds = read::deeds(&mut connection, &wanted, i64::from(size)).await?;

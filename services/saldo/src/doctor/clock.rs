@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use ledger::inspect;
 use sqlx::PgConnection;
-use worker::management::Management;
+use worker::management::{CLOCK_STEP, Management};
 
 use super::broker::unanswered;
 use super::database;
@@ -15,10 +15,6 @@ pub(super) const ABOUT: &str = "clock";
 
 /// Clocks that are kept by NTP are within milliseconds; nothing here depends on less than seconds.
 const TOLERANCE: Duration = Duration::from_secs(5);
-
-/// The broker tells its time in HTTP's header, which has no fractions, and which its web server writes anew once a second: what
-/// it says may be that old already.
-const BROKER_STEP: Duration = Duration::from_secs(2);
 
 pub(super) async fn look(
     ledger: Result<&mut PgConnection, &mut &'static str>,
@@ -49,7 +45,7 @@ async fn ask_database(connection: &mut PgConnection) -> Finding {
 async fn ask_broker(management: &Management) -> Finding {
     match management.clock().await {
         Ok(Some((theirs, before))) => {
-            let theirs = Clock { earliest: theirs.into(), step: BROKER_STEP };
+            let theirs = Clock { earliest: theirs.into(), step: CLOCK_STEP };
             judge("the broker", theirs, before, SystemTime::now())
         }
         Ok(None) => Finding::unknown(ABOUT, "the broker does not tell its time", "look at its machine"),
@@ -101,7 +97,7 @@ mod tests {
     #[test]
     fn what_lies_between_question_and_answer_agrees() {
         for (theirs, step) in
-            [(100, Duration::ZERO), (150, Duration::ZERO), (200, Duration::ZERO), (0, BROKER_STEP)]
+            [(100, Duration::ZERO), (150, Duration::ZERO), (200, Duration::ZERO), (0, CLOCK_STEP)]
         {
             assert_eq!(judged(theirs, step, 100, 200).1, "it agrees with this machine");
         }
@@ -120,10 +116,10 @@ mod tests {
         );
         // Two seconds of it are not known.
         assert_eq!(
-            judged(0, BROKER_STEP, 7_000, 7_100),
+            judged(0, CLOCK_STEP, 7_000, 7_100),
             (State::Good, "it is 5s behind this machine".to_owned())
         );
-        assert_eq!(judged(0, BROKER_STEP, 7_001, 7_100).0, State::Bad);
+        assert_eq!(judged(0, CLOCK_STEP, 7_001, 7_100).0, State::Bad);
     }
 
     #[test]
@@ -131,7 +127,7 @@ mod tests {
         // Asked at the end of a second, by a header of the second before.
         for (told, asked) in [(0, 999), (0, 1_000), (0, 1_999), (1_000, 2_999), (1_000, 1_000)] {
             assert_eq!(
-                judged(told, BROKER_STEP, asked, asked + 1).1,
+                judged(told, CLOCK_STEP, asked, asked + 1).1,
                 "it agrees with this machine",
                 "{asked}"
             );

@@ -84,8 +84,7 @@ fn is_missing(error: &sqlx::Error) -> bool {
 }
 
 pub(super) fn unanswered(about: &'static str, error: &sqlx::Error) -> Finding {
-    let may_not = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "42501");
-    let advice = if may_not {
+    let advice = if ledger_access::may_not(error) {
         "let database.url log in as saldo_operator, who may ask"
     } else {
         "see in PostgreSQL's log what happened, and run saldo doctor again"

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use ledger::inspect::{Member, RoleState};
-use ledger::privileges::{OPERATOR, OWNER, ROLES, TREASURER};
+use ledger::privileges::{self, OPERATOR, OWNER, ROLES, TREASURER};
 
 use super::advice::as_superuser;
 use super::finding::Finding;
@@ -13,12 +13,8 @@ use super::roles::ABOUT;
 /// How the names of roles begin that come with the server, and can do a lot.
 const PREDEFINED: &str = "pg_";
 
-fn is_service(name: &str) -> bool {
-    ROLES.iter().any(|(role, _)| *role == name)
-}
-
 fn is_worker(name: &str) -> bool {
-    is_service(name) && name != OPERATOR && name != TREASURER
+    privileges::is_role(name) && name != OPERATOR && name != TREASURER
 }
 
 /// The roles of Saldo's that somebody acts for: not those that it comes by because one of them is a member of another, which is
@@ -28,7 +24,7 @@ fn acts_for<'a>(name: &str, members: &'a [Member]) -> Vec<&'a Member> {
         |of: &str, name: &str| members.iter().any(|member| member.role == of && member.name == name);
     let own = |member: &&Member| {
         let over_another = |(role, _): &(&str, _)| is_member(&member.role, role) && is_member(role, name);
-        member.name == name && is_service(&member.role) && !ROLES.iter().any(over_another)
+        member.name == name && privileges::is_role(&member.role) && !ROLES.iter().any(over_another)
     };
     members.iter().filter(own).collect()
 }
@@ -37,13 +33,13 @@ fn acts_for<'a>(name: &str, members: &'a [Member]) -> Vec<&'a Member> {
 pub(super) fn judge(roles: &[RoleState], members: &[Member]) -> Vec<Finding> {
     let mut bad = Vec::new();
     for role in roles {
-        if is_service(&role.name) {
+        if privileges::is_role(&role.name) {
             bad.extend(judge_service(role));
         } else {
             bad.extend(judge_session(role, members));
         }
     }
-    let logins = members.iter().filter(|member| member.logs_in && !is_service(&member.name));
+    let logins = members.iter().filter(|member| member.logs_in && !privileges::is_role(&member.name));
     let names: BTreeSet<_> = logins.map(|login| login.name.as_str()).collect();
     bad.extend(names.into_iter().filter_map(|name| judge_login(name, members)));
     bad
@@ -117,8 +113,9 @@ fn judge_login(name: &str, members: &[Member]) -> Option<Finding> {
 /// Who logs in as a role: the role itself, if it can, and its members.
 fn logins<'a>(role: &'a str, roles: &[RoleState], members: &'a [Member]) -> Vec<&'a str> {
     let itself = roles.iter().any(|state| state.name == role && state.logs_in).then_some(role);
-    let others =
-        members.iter().filter(|member| member.role == role && member.logs_in && !is_service(&member.name));
+    let others = members
+        .iter()
+        .filter(|member| member.role == role && member.logs_in && !privileges::is_role(&member.name));
     itself.into_iter().chain(others.map(|member| member.name.as_str())).collect()
 }
 

@@ -60,10 +60,6 @@ async fn both(
     Ok((inspect::privileges(connection).await?, inspect::strangers(connection).await?))
 }
 
-fn is_known(name: &str) -> bool {
-    ROLES.iter().any(|(role, _)| *role == name)
-}
-
 fn judge_roles(asked: &Asked) -> Vec<Finding> {
     let Asked { session, roles, members, other_owners } = asked;
     let missing = ROLES.iter().filter(|(name, _)| !roles.iter().any(|role| role.name == *name));
@@ -94,7 +90,7 @@ fn judge_role(role: &RoleState) -> Vec<Finding> {
     let mut bad = Vec::new();
     let mut add = |what: String, advice: String| bad.push(Finding::bad(ABOUT, what, advice));
     if !attributes.is_empty() {
-        let advice = if is_known(name) {
+        let advice = if privileges::is_role(name) {
             let none: Vec<_> = attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
             as_superuser(&format!("ALTER ROLE {name} {};", none.join(" ")))
         } else {
@@ -115,7 +111,7 @@ fn judge_role(role: &RoleState) -> Vec<Finding> {
             as_owner(&format!("REVOKE CREATE ON SCHEMA saldo FROM {name};")),
         );
     }
-    if is_known(name) && !role.enters {
+    if privileges::is_role(name) && !role.enters {
         add(
             format!("{name} may not enter the schema"),
             as_owner(&format!("GRANT USAGE ON SCHEMA saldo TO {name};")),
@@ -184,14 +180,14 @@ fn judge_triggers(found: &BTreeMap<(String, String), bool>) -> Vec<Finding> {
                 TRIGGERS,
                 format!("{trigger} of {table} does not always fire"),
                 format!(
-                    "{}; then saldo verify --anchor",
+                    "{}; then saldo verify --anchor FILE",
                     as_owner(&format!("ALTER TABLE saldo.{table} ENABLE ALWAYS TRIGGER {trigger}"))
                 ),
             )),
             None => Some(Finding::bad(
                 TRIGGERS,
                 format!("{table} has no trigger {trigger}"),
-                "saldo migrate, if migrations are missing; otherwise make it as the migrations do, then saldo verify --anchor",
+                "saldo migrate, if migrations are missing; otherwise make it as the migrations do, then saldo verify --anchor FILE",
             )),
         }
     });

@@ -124,8 +124,10 @@ struct Deed {
     makes_up: bool,
 }
 
-fn is_administrator(user: Option<&BrokerUser>) -> bool {
-    user.is_some_and(|user| user.tags.iter().any(|tag| tag == "administrator"))
+/// Whether `--replace` leaves no difference: no administrator is touched, and no topic permission deleted.
+fn is_replaceable(user: &BrokerUser, rights: &Rights) -> bool {
+    let too_much = |found: &Option<String>, wanted: &Option<String>| found.is_some() && wanted.is_none();
+    !user.is_administrator() && !too_much(&user.topic, &rights.topic) && !too_much(&user.hears, &rights.hears)
 }
 
 /// Decides it.
@@ -137,7 +139,9 @@ fn deed(standing: &Standing, user: Option<&BrokerUser>, given: bool, how: How) -
         Standing::Unfinished => done(FINISHED),
         Standing::AsWanted if given || how.new_password => done("password changed"),
         Standing::AsWanted => Deed { state: "unchanged", writes: false, makes_up: false },
-        Standing::Other(_) if how.replace && !is_administrator(user) => done(REPLACED),
+        Standing::Other(_) if how.replace && !user.is_some_and(BrokerUser::is_administrator) => {
+            done(REPLACED)
+        }
         Standing::Other(_) => Deed { state: "differs", writes: false, makes_up: false },
     }
 }
@@ -164,7 +168,7 @@ async fn one(
             Standing::Other(differences) if !deed.writes => differences,
             _ => Vec::new(),
         },
-        is_replaceable: !deed.writes && !is_administrator(user),
+        is_replaceable: !deed.writes && user.is_some_and(|user| is_replaceable(user, rights)),
     };
     if how.dry_run {
         return (row, Ok(()));
@@ -307,6 +311,19 @@ mod tests {
             deed(&other, Some(&administrator), true, all),
             Deed { state: "differs", writes: false, makes_up: false }
         );
+    }
+
+    #[test]
+    fn replacing_is_advised_where_it_leaves_no_difference() {
+        let (none, some) = (None, Some("^acme\\.".to_owned()));
+        for (topic, hears, replaceable) in
+            [(&none, &none, true), (&some, &none, false), (&none, &some, false)]
+        {
+            let user = BrokerUser { topic: topic.clone(), hears: hears.clone(), ..BrokerUser::default() };
+            assert_eq!(is_replaceable(&user, &Rights::operator()), replaceable, "{topic:?} {hears:?}");
+        }
+        let administrator = BrokerUser { tags: vec!["administrator".to_owned()], ..BrokerUser::default() };
+        assert!(!is_replaceable(&administrator, &Rights::operator()));
     }
 
     #[test]

@@ -21,6 +21,11 @@ pub fn role_of(worker: &str) -> String {
     format!("saldo_{worker}")
 }
 
+/// Whether this is one of [`ROLES`].
+pub fn is_role(name: &str) -> bool {
+    ROLES.iter().any(|(role, _)| *role == name)
+}
+
 /// Every role that logs in, with all that it may do in the schema.
 pub const ROLES: [(&str, Grants); 7] = [
     (

@@ -29,7 +29,7 @@ mod users;
 
 pub use compare::{Difference, Remedy};
 pub(crate) use messages::Peeked;
-pub use nodes::{ConnectionState, Node};
+pub use nodes::{CLOCK_STEP, ConnectionState, Node};
 pub use queues::{QueueState, Waited};
 pub use routes::Routes;
 pub use users::{Standing, StoredPassword, standing};

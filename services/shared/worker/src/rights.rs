@@ -72,6 +72,18 @@ pub struct BrokerUser {
     pub hears: Option<String>,
 }
 
+impl BrokerUser {
+    /// Whether it has this tag.
+    pub(crate) fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|found| found == tag)
+    }
+
+    /// Whether it may do everything, whatever its permissions are.
+    pub fn is_administrator(&self) -> bool {
+        self.has_tag("administrator")
+    }
+}
+
 impl Rights {
     fn new(configure: &str, write: String, read: String) -> Self {
         let permissions = Permissions { configure: configure.to_owned(), write, read };

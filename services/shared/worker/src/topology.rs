@@ -22,6 +22,9 @@ pub(crate) const PROBE: &str = "saldo.probe";
 /// Commands that no queue takes: the alternate exchange of [`COMMANDS`], and its queue.
 pub const UNROUTABLE: &str = "saldo.unroutable";
 
+/// As the broker calls the default exchange, through which every queue can be reached by its name.
+pub(crate) const DEFAULT_EXCHANGE: &str = "amq.default";
+
 /// The queue of a worker.
 pub fn queue(worker: &str) -> String {
     format!("saldo.{worker}")

@@ -14,12 +14,12 @@ use super::{Difference, Management, ManagementError, Remedy};
 use crate::topology::{COMMANDS, Topology};
 
 /// The API's own words for a binding.
-#[derive(Debug, Deserialize)]
-struct Binding {
-    source: String,
-    destination: String,
-    destination_type: String,
-    routing_key: String,
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Binding {
+    pub(super) source: String,
+    pub(super) destination: String,
+    pub(super) destination_type: String,
+    pub(super) routing_key: String,
 }
 
 /// The API's own words for a queue or an exchange.

@@ -11,15 +11,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Management, ManagementError, Method, StatusCode};
+use super::{CLOCK_STEP, Management, ManagementError, Method, StatusCode};
 
 /// Longer than a broker as it is shipped takes to list a new connection.
 const LISTED_WITHIN: Duration = Duration::from_secs(6);
 
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// The broker's clock is told in whole seconds, and may be a second old.
-const CLOCK_STEP: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Deserialize)]
 struct Found {

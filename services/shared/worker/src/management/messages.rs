@@ -19,10 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use super::{Management, ManagementError};
-use crate::topology::{DEAD, PROBE};
-
-/// The default exchange, which leads to the queue of the routing key's name.
-const DEFAULT: &str = "amq.default";
+use crate::topology::{DEAD, DEFAULT_EXCHANGE, PROBE};
 
 /// By each way. What was taken by mistake is nowhere else: putting it back is worth several tries, and having it twice is
 /// better than not having it.
@@ -59,7 +56,7 @@ impl Peeked {
     /// The exchanges that lead to its queue and nowhere else: the one it came by, where that is one; and the one that always
     /// is, by which a worker's letter is a stray.
     fn ways_back(&self) -> &'static [&'static str] {
-        if self.exchange == DEAD { &[DEAD, DEFAULT] } else { &[DEFAULT] }
+        if self.exchange == DEAD { &[DEAD, DEFAULT_EXCHANGE] } else { &[DEFAULT_EXCHANGE] }
     }
 
     /// Its properties without those by which it would be refused, go elsewhere with the rights of the API's user, or vanish,

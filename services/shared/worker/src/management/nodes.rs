@@ -1,6 +1,6 @@
 //! How the broker itself is: version, nodes, alarms, connections that it blocks, its clock. Only reads.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use time::OffsetDateTime;
@@ -37,6 +37,10 @@ pub struct ConnectionState {
     /// `running`, `flow`, `blocking`, `blocked` …
     pub state: String,
 }
+
+/// What [`Management::clock`] tells may be as much later than it says: the header that it comes from has no fractions, and the
+/// broker's web server writes it anew once a second.
+pub const CLOCK_STEP: Duration = Duration::from_secs(2);
 
 impl Management {
     /// The broker's version, such as `3.10.8`.

@@ -3,28 +3,20 @@
 //! What no queue is bound for is confirmed all the same, because the alternate exchange takes it: whoever publishes cannot
 //! tell by the answer.
 
-use serde::Deserialize;
-
+use super::bindings::Binding;
 use super::{Management, ManagementError};
 use crate::topology::{self, COMMANDS};
 
 /// The bindings of [`COMMANDS`], as they were at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Routes(Vec<Route>);
-
-#[derive(Debug, Clone, Deserialize)]
-struct Route {
-    destination: String,
-    destination_type: String,
-    routing_key: String,
-}
+pub struct Routes(Vec<Binding>);
 
 impl Routes {
     /// Whether a command with this routing key gets to this worker's queue. A way round by other exchanges, which is none
     /// of Saldo's, does not count.
     pub fn lead_to(&self, worker: &str, routing_key: &str) -> bool {
         let queue = topology::queue(worker);
-        let ends_there = |route: &&Route| route.destination_type == "queue" && route.destination == queue;
+        let ends_there = |route: &&Binding| route.destination_type == "queue" && route.destination == queue;
         self.0.iter().filter(ends_there).any(|route| topology::takes(&route.routing_key, routing_key))
     }
 }
@@ -46,7 +38,8 @@ mod tests {
     fn routes(bound: &[(&str, &str, &str)]) -> Routes {
         let route = |(destination, destination_type, routing_key): &(&str, &str, &str)| {
             let text = |text: &str| text.to_owned();
-            Route {
+            Binding {
+                source: COMMANDS.to_owned(),
                 destination: text(destination),
                 destination_type: text(destination_type),
                 routing_key: text(routing_key),

@@ -12,6 +12,11 @@ impl Pattern {
         Self(Regex::new(if pattern.is_empty() { NOTHING } else { pattern }).ok())
     }
 
+    /// Whether this is one that matches no name: as it is written, since a pattern that was not meant so is not taken for one.
+    pub(super) fn is_nothing(pattern: &str) -> bool {
+        pattern.is_empty() || pattern == NOTHING
+    }
+
     pub(super) fn matches(&self, name: &str) -> bool {
         self.0.as_ref().is_none_or(|pattern| pattern.is_match(name))
     }

@@ -6,11 +6,8 @@
 //! permission has no end of names; that pattern is read instead ([`super::topic`]).
 
 use super::pattern::Pattern;
-use super::{BrokerUser, NOTHING, OPERATOR, Permissions, Rights, topic, user_of};
-use crate::topology::{self, COMMANDS, DEAD, EVENTS, Limits, Topology, UNROUTABLE};
-
-/// As the broker calls the default exchange, through which every queue can be reached by its name.
-const DEFAULT_EXCHANGE: &str = "amq.default";
+use super::{BrokerUser, OPERATOR, Permissions, Rights, topic, user_of};
+use crate::topology::{self, COMMANDS, DEAD, DEFAULT_EXCHANGE, EVENTS, Limits, Topology, UNROUTABLE};
 
 /// What a user is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +30,8 @@ pub enum Judged {
 
 /// Judges a user of the virtual host.
 pub fn judge(user: &BrokerUser) -> Judged {
-    let has = |tag: &str| user.tags.iter().any(|found| found == tag);
-    if has("administrator") {
+    let has = |tag: &str| user.has_tag(tag);
+    if user.is_administrator() {
         return Judged::Administrator;
     }
     let is = |rights: &Rights, name: &str| {
@@ -86,7 +83,7 @@ fn beyond(permissions: &Permissions, topic: Option<&str>) -> (Vec<String>, Optio
         }
     };
     let read = &permissions.read;
-    if !is_nothing(read) {
+    if !Pattern::is_nothing(read) {
         excess.push(format!(
             "may write {COMMANDS} and read something (`{read}`): an exchange that it may read, bound to {COMMANDS}, passes \
              by its topic permission"
@@ -122,13 +119,9 @@ fn touched(permissions: &Permissions) -> Vec<String> {
     asked.collect()
 }
 
-fn is_nothing(pattern: &str) -> bool {
-    pattern.is_empty() || pattern == NOTHING
-}
-
 /// Whose events it may hear, if any; or what is wrong with that. Binding takes a queue or exchange that it may write.
 fn heard(permissions: &Permissions, hears: Option<&str>) -> Result<Option<Vec<String>>, String> {
-    if is_nothing(&permissions.write) || !Pattern::new(&permissions.read).matches(EVENTS) {
+    if Pattern::is_nothing(&permissions.write) || !Pattern::new(&permissions.read).matches(EVENTS) {
         return Ok(None);
     }
     let Some(pattern) = hears else {

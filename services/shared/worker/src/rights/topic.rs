@@ -17,6 +17,8 @@
 
 use regex_lite::Regex;
 
+use super::pattern::Pattern;
+
 /// Why a pattern confines nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unconfined {
@@ -54,7 +56,7 @@ pub struct Confined {
 /// # Errors
 /// It does not confine its user to merchants' own keys, or cannot be seen to.
 pub fn read(pattern: &str) -> Result<Confined, Unconfined> {
-    if is_nothing(pattern) {
+    if Pattern::is_nothing(pattern) {
         return Ok(Confined { merchants: Vec::new(), commands: Vec::new(), stray: None });
     }
     let inner = pattern.strip_prefix('^').ok_or(Unconfined::Beginning)?;
@@ -75,15 +77,11 @@ pub fn read(pattern: &str) -> Result<Confined, Unconfined> {
 /// # Errors
 /// As [`read`]'s.
 pub fn heard(pattern: &str) -> Result<Vec<String>, Unconfined> {
-    if is_nothing(pattern) {
+    if Pattern::is_nothing(pattern) {
         return Ok(Vec::new());
     }
     let inner = pattern.strip_prefix('^').ok_or(Unconfined::Beginning)?;
     Ok(confined(inner.strip_suffix('$').unwrap_or(inner))?.0)
-}
-
-fn is_nothing(pattern: &str) -> bool {
-    pattern.is_empty() || pattern == super::NOTHING
 }
 
 /// What somebody may have meant by a pattern, confined or not: the merchants that it begins with, and the commands of theirs
